@@ -1,0 +1,42 @@
+# The two commands are `make tutorial` and `make test`. Each sets up .venv with the pinned versions first.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+INSTALLED := $(VENV)/installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help tutorial test notebooks lab bench format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --constraint constraints.txt --editable ".[notebooks,test]"
+	touch $@
+
+tutorial: $(INSTALLED) ## train the tutorial's network, print its table beside Bender's, save the plots in build/
+	$(RUN) bnn_tutorial
+
+test: $(INSTALLED) ## the gate: ruff, the tests with doctests, the notebooks
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) pytest
+
+notebooks: $(INSTALLED) ## execute the notebooks in place and clean them for git
+	$(RUN) tools.execute_notebooks notebooks/*.ipynb
+
+lab: $(INSTALLED) ## open the notebooks in JupyterLab
+	$(RUN) jupyter lab notebooks
+
+# This variable makes OpenBLAS take slower kernels than the machine has; a peer must not be handicapped.
+bench: $(INSTALLED) ## measure speed against peers and limits, as ratios
+	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.training
+
+format: $(INSTALLED) ## let ruff mend what it can
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache

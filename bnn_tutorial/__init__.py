@@ -1,0 +1,70 @@
+"""Binary neural networks in PyTorch, for learners: weights and hidden activations in {-1, +1}.
+
+The notebooks of the project use what is exported here; `bnn_tutorial.plots` draws. See the website for the whole way.
+"""
+
+from . import plots
+from .bender import bender_history, beside_bender
+from .data import Mnist, SubsetWarning, load_mnist, scale_pixels
+from .forward_maps import (
+    ForwardMap,
+    binary_conv2d,
+    binary_linear,
+    binary_weights,
+    conv2d,
+    has_binary_weights,
+    linear,
+    stochastic_binary_linear,
+)
+from .layers import GenConv2d, GenDense, binary_layers, clamp_latent_weights_
+from .models import binary_mlp, summary
+from .ste import (
+    ada_ste,
+    approx_sign,
+    clipped_sign_ste,
+    hard_sigmoid,
+    most_likely,
+    sign,
+    sign_ste,
+    stochastic_sign_ste,
+    swish_sign,
+    tanh_sign,
+)
+from .training import TrainConfig, evaluate, train
+
+__all__ = [
+    "plots",
+    "bender_history",
+    "beside_bender",
+    "Mnist",
+    "SubsetWarning",
+    "load_mnist",
+    "scale_pixels",
+    "ForwardMap",
+    "binary_conv2d",
+    "binary_linear",
+    "binary_weights",
+    "conv2d",
+    "has_binary_weights",
+    "linear",
+    "stochastic_binary_linear",
+    "GenConv2d",
+    "GenDense",
+    "binary_layers",
+    "clamp_latent_weights_",
+    "binary_mlp",
+    "summary",
+    "ada_ste",
+    "approx_sign",
+    "clipped_sign_ste",
+    "hard_sigmoid",
+    "most_likely",
+    "sign",
+    "sign_ste",
+    "stochastic_sign_ste",
+    "swish_sign",
+    "tanh_sign",
+    "TrainConfig",
+    "evaluate",
+    "train",
+]

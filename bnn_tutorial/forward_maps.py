@@ -1,0 +1,95 @@
+"""Forward maps: how a layer computes its pre-activation from its weights and its input.
+
+A layer owns the parameters; the map says what is done with them. A new experiment is a new map of three lines, not a
+new layer class. This is Bender's idea, where the keyword is called `forward`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .ste import sign_ste, stochastic_sign_ste
+
+__all__ = [
+    "ForwardMap",
+    "binary_weights",
+    "has_binary_weights",
+    "linear",
+    "binary_linear",
+    "stochastic_binary_linear",
+    "conv2d",
+    "binary_conv2d",
+]
+
+
+class ForwardMap(Protocol):
+    """What `GenDense` and `GenConv2d` take as `forward_map`: a function `(layer, x) -> pre-activation`.
+
+    `layer` is the layer itself, so a map reaches `layer.weight`, `layer.bias` (or None), `layer.training` and, in a
+    convolution, `layer.stride` and `layer.padding`.
+
+    Example, weights of three values:
+        >>> from bnn_tutorial import GenDense
+        >>> def ternary_linear(layer, x):
+        ...     return F.linear(x, layer.weight.sign() * (layer.weight.abs() > 0.05), layer.bias)
+        >>> GenDense(784, 300, forward_map=ternary_linear)
+        GenDense(784, 300, forward_map=ternary_linear)
+    """
+
+    def __call__(self, layer: nn.Module, x: Tensor) -> Tensor: ...
+
+
+def binary_weights(forward_map: ForwardMap) -> ForwardMap:
+    """Mark a map that uses no more of `layer.weight` than its signs.
+
+    `summary` then counts one bit a weight, and `clamp_latent_weights_` and the flip ratio include the layer.
+    """
+    forward_map.binary_weights = True
+    return forward_map
+
+
+def has_binary_weights(layer: nn.Module) -> bool:
+    """Whether `layer` has a forward map marked with `binary_weights` (also inside a `functools.partial`)."""
+    forward_map = getattr(layer, "forward_map", None)
+    return getattr(getattr(forward_map, "func", forward_map), "binary_weights", False)
+
+
+def linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """a = W x + b with the weights as they are: `linear` in Bender. (..., in_features) -> (..., out_features)."""
+    return F.linear(x, layer.weight, layer.bias)
+
+
+@binary_weights
+def binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """a = sign(W) x + b: `linear_binary_weights` in Bender. (..., in_features) -> (..., out_features)."""
+    return F.linear(x, sign_ste(layer.weight), layer.bias)
+
+
+@binary_weights
+def stochastic_binary_linear(layer: nn.Module, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """a = B x + b, each weight of B drawn anew: +1 with probability hard_sigmoid(W). (..., in) -> (..., out).
+
+    In `eval` mode the weights are sign(W), the likelier values. Give a generator with
+    `functools.partial(stochastic_binary_linear, generator=...)`. `linear_stoc_binary_weights` in Bender, which draws in
+    evaluation too.
+    """
+    weight = stochastic_sign_ste(layer.weight, generator) if layer.training else sign_ste(layer.weight)
+    return F.linear(x, weight, layer.bias)
+
+
+def conv2d(layer: nn.Module, x: Tensor) -> Tensor:
+    """A convolution with the weights as they are: `conv_linear` in Bender. (N, C, H, W) -> (N, C', H', W')."""
+    return F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
+
+
+@binary_weights
+def binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
+    """A convolution with sign(W). (N, C, H, W) -> (N, C', H', W').
+
+    Padding puts zeros beside inputs of ±1: a third value. Where every input must be ±1, use `padding=0`.
+    """
+    return F.conv2d(x, sign_ste(layer.weight), layer.bias, layer.stride, layer.padding)

@@ -1,0 +1,205 @@
+"""Layers that own the parameters and leave the computation to a forward map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from .forward_maps import ForwardMap, conv2d, has_binary_weights, linear
+from .ste import most_likely
+
+__all__ = ["GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_"]
+
+Activation = Callable[[Tensor], Tensor]
+
+
+class _GenLayer(nn.Module):
+    """z = activation(a) with a = forward_map(layer, x), batch-normalised on request."""
+
+    def __init__(self, weight_shape, activation, forward_map, bias, norm, generator):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(weight_shape))
+        nn.init.xavier_uniform_(self.weight, generator=generator)  # Glorot's start, which is Flux's default too
+        # Batch norm brings its own shift, so a bias before it would do nothing.
+        self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias and norm is None else None
+        self.norm = norm
+        self.activation = activation
+        self.forward_map = forward_map
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check_input(x)
+        a = self.forward_map(self, x)
+        if self.norm is not None:
+            a = self.norm(a)
+        if self.activation is None:
+            return a
+        activation = self.activation if self.training else most_likely(self.activation)
+        return activation(a)
+
+    def _options(self, default_map: ForwardMap) -> Iterator[str]:
+        """The arguments that differ from their defaults, as they would be typed."""
+        if self.activation is not None:
+            yield f"activation={_name(self.activation)}"
+        if self.forward_map is not default_map:
+            yield f"forward_map={_name(self.forward_map)}"
+        if self.norm is not None:
+            yield "normalise=True"
+        elif self.bias is None:
+            yield "bias=False"
+
+
+class GenDense(_GenLayer):
+    """A dense layer, z = activation(forward_map(layer, x)): `GenDense` in Bender.
+
+    Args:
+        in_features: width of the input, at least 1.
+        out_features: width of the output, at least 1.
+        activation: a function of one tensor, for example `sign_ste`; default None: the pre-activation itself. In `eval`
+            mode the stochastic sign gives its likelier value (`most_likely`).
+        forward_map: `(layer, x) -> pre-activation`; default `linear`. See `ForwardMap`.
+        bias: whether the layer has a bias, which starts at zero; default True.
+        normalise: batch-normalise the pre-activation; default False. Such a layer has no bias.
+        generator: where the Glorot-uniform start comes from; default PyTorch's global one.
+
+    Attributes:
+        weight: (out_features, in_features), the latent weights, float32.
+        bias: (out_features,) or None.
+
+    Raises:
+        ValueError: if a width is below 1; when called, if x is not floating point (..., in_features).
+
+    Example:
+        >>> from bnn_tutorial import binary_linear, sign_ste
+        >>> layer = GenDense(3, 2, activation=sign_ste, forward_map=binary_linear)
+        >>> layer
+        GenDense(3, 2, activation=sign_ste, forward_map=binary_linear)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[0.1, 0.2, -0.3], [-1.0, -1.0, 1.0]]))
+        >>> layer(torch.tensor([1.0, 1.0, 1.0])).tolist()  # sign(1 + 1 - 1), sign(-1 - 1 + 1)
+        [1.0, -1.0]
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        activation: Activation | None = None,
+        forward_map: ForwardMap = linear,
+        bias: bool = True,
+        normalise: bool = False,
+        generator: torch.Generator | None = None,
+    ):
+        _check_sizes(in_features=in_features, out_features=out_features)
+        norm = nn.BatchNorm1d(out_features) if normalise else None
+        super().__init__((out_features, in_features), activation, forward_map, bias, norm, generator)
+        self.in_features, self.out_features = in_features, out_features
+
+    def _check_input(self, x: Tensor) -> None:
+        if not x.is_floating_point() or x.dim() < 1 or x.shape[-1] != self.in_features:
+            raise ValueError(f"GenDense expects float x of shape (..., {self.in_features}), got {_describe(x)}")
+
+    def extra_repr(self) -> str:
+        return ", ".join([f"{self.in_features}, {self.out_features}", *self._options(linear)])
+
+
+class GenConv2d(_GenLayer):
+    """A two-dimensional convolution, z = activation(forward_map(layer, x)): `GenConv` in Bender.
+
+    Args:
+        in_channels: channels of the input, at least 1.
+        out_channels: channels of the output, at least 1.
+        kernel_size: side of the square kernel in pixels, at least 1.
+        stride: step of the kernel in pixels, at least 1; default 1.
+        padding: rows and columns of zeros on each side; default 0.
+        activation, forward_map, bias, normalise, generator: as in `GenDense`; the default map is `conv2d`.
+
+    Attributes:
+        weight: (out_channels, in_channels, kernel_size, kernel_size), the latent weights, float32.
+        bias: (out_channels,) or None.
+
+    Raises:
+        ValueError: if a size is out of range; when called, if x is not floating point (N, in_channels, H, W).
+
+    Example:
+        >>> from bnn_tutorial import binary_conv2d, sign_ste
+        >>> layer = GenConv2d(1, 32, kernel_size=3, activation=sign_ste, forward_map=binary_conv2d)
+        >>> layer
+        GenConv2d(1, 32, kernel_size=3, activation=sign_ste, forward_map=binary_conv2d)
+        >>> layer(torch.zeros(5, 1, 28, 28)).shape
+        torch.Size([5, 32, 26, 26])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        activation: Activation | None = None,
+        forward_map: ForwardMap = conv2d,
+        bias: bool = True,
+        normalise: bool = False,
+        generator: torch.Generator | None = None,
+    ):
+        _check_sizes(in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=stride)
+        if padding < 0:
+            raise ValueError(f"padding must be at least 0, got {padding}")
+        weight_shape = (out_channels, in_channels, kernel_size, kernel_size)
+        norm = nn.BatchNorm2d(out_channels) if normalise else None
+        super().__init__(weight_shape, activation, forward_map, bias, norm, generator)
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
+        self.stride, self.padding = stride, padding
+
+    def _check_input(self, x: Tensor) -> None:
+        if not x.is_floating_point() or x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(f"GenConv2d expects float x of shape (N, {self.in_channels}, H, W), got {_describe(x)}")
+
+    def extra_repr(self) -> str:
+        sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        stride = [f"stride={self.stride}"] if self.stride != 1 else []
+        padding = [f"padding={self.padding}"] if self.padding else []
+        return ", ".join([sizes, *stride, *padding, *self._options(conv2d)])
+
+
+def binary_layers(model: nn.Module) -> list[nn.Module]:
+    """The layers of `model` whose forward map uses only the signs of their weights, in order."""
+    return [layer for layer in model.modules() if has_binary_weights(layer)]
+
+
+@torch.no_grad()
+def clamp_latent_weights_(model: nn.Module, limit: float = 1.0) -> None:
+    """Clamp the latent weights of the binary layers to [-limit, limit], in place.
+
+    The forward pass does not see it. It keeps a weight from drifting so far out that it can no longer change its sign:
+    BinaryConnect, section 2.4 (arXiv 1511.00363).
+
+    Example:
+        >>> from bnn_tutorial import binary_linear
+        >>> layer = GenDense(2, 1, forward_map=binary_linear)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[-3.0, 0.5]]))
+        >>> clamp_latent_weights_(layer)
+        >>> layer.weight.tolist()
+        [[-1.0, 0.5]]
+    """
+    for layer in binary_layers(model):
+        layer.weight.clamp_(-limit, limit)
+
+
+def _name(function: Callable) -> str:
+    """How a function is typed: `clipped_sign_ste`, or `clipped_sign_ste(clip=2.0)` for a partial of it."""
+    if isinstance(function, partial):
+        return f"{_name(function.func)}({', '.join(f'{key}={value}' for key, value in function.keywords.items())})"
+    return getattr(function, "__name__", None) or repr(function)
+
+
+def _describe(x: Tensor) -> str:
+    return f"{x.dtype} of shape {tuple(x.shape)}"
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")

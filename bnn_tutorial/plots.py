@@ -1,0 +1,144 @@
+"""Plots: a table, a tensor or a function in, matplotlib `Axes` out.
+
+Nothing is shown or saved here and no global style is changed. Pass `ax` to draw into a figure of your own. The same
+colour is the same quantity everywhere: blue is the forward pass and the training set, orange the gradient and the test
+set, vermilion a mistake, grey what somebody else measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["BLUE", "ORANGE", "VERMILION", "GREY", "plot_estimator", "plot_history", "plot_predictions", "plot_weights"]
+
+# Okabe and Ito's colours: told apart by every kind of eye, and by their lightness in print.
+BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
+
+_QUANTITIES = {"loss": "cross-entropy (nats)", "acc": "accuracy (share of the images)"}
+
+
+def plot_estimator(estimator: Callable[[Tensor], Tensor], limit: float = 2.5, ax: Axes | None = None) -> Axes:
+    """The two halves of an estimator: what it returns, and the gradient that it passes back.
+
+    Args:
+        estimator: an elementwise function of a float tensor, such as `sign_ste`.
+        limit: x runs from -limit to limit, positive.
+        ax: where to draw; default a new figure.
+    """
+    ax = _axes(ax)
+    x = torch.linspace(-limit, limit, 2001, requires_grad=True)
+    y = estimator(x)
+    y.sum().backward()
+    # Dots, not lines: a line would fill the jump, where the function takes no value.
+    ax.plot(x.detach(), y.detach(), ".", color=BLUE, markersize=3, label="forward")
+    ax.plot(x.detach(), x.grad, ".", color=ORANGE, markersize=3, label="gradient passed back")
+    ax.set(xlabel="x", ylabel="value")
+    ax.grid(alpha=0.3)
+    ax.legend(markerscale=4)
+    return ax
+
+
+def plot_history(
+    history: pd.DataFrame, quantity: str = "acc", reference: pd.DataFrame | None = None, ax: Axes | None = None
+) -> Axes:
+    """Loss or accuracy by epoch, on the training and the test set.
+
+    Args:
+        history: the table of `train`.
+        quantity: "loss" or "acc".
+        reference: another such table, of which the test column is drawn in grey; default none.
+        ax: where to draw; default a new figure.
+
+    Raises:
+        ValueError: if `quantity` is neither of the two.
+    """
+    if quantity not in _QUANTITIES:
+        raise ValueError(f'quantity must be "loss" or "acc", got {quantity!r}')
+    ax = _axes(ax)
+    if reference is not None:
+        ax.plot(reference["epoch"], reference[f"{quantity}_test"], "--", color=GREY, label="Bender.jl, test set")
+    for split, label, colour in (("train", "training set", BLUE), ("test", "test set", ORANGE)):
+        ax.plot(history["epoch"], history[f"{quantity}_{split}"], "o-", color=colour, markersize=4, label=label)
+    ax.set(xlabel="epoch", ylabel=_QUANTITIES[quantity])
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def plot_weights(weight: Tensor, columns: int = 10, ax: Axes | None = None) -> Axes:
+    """Weight vectors as square pictures, one tile for each unit: white is the largest value, black the smallest.
+
+    Args:
+        weight: (units, side * side); for binary weights pass their signs.
+        columns: tiles in a row.
+        ax: where to draw; default a new figure.
+    """
+    ax = _axes(ax)
+    ax.imshow(_tiles(weight, columns, gap=2), cmap="gray", interpolation="nearest")
+    ax.set_axis_off()
+    return ax
+
+
+def plot_predictions(
+    images: Tensor, labels: Tensor, predictions: Tensor, columns: int = 10, ax: Axes | None = None
+) -> Axes:
+    """Images with the predicted class below each; a mistake is framed, with the true class behind it.
+
+    Args:
+        images: (N, side * side), any numeric dtype, dark ink is large.
+        labels, predictions: (N,) classes.
+        columns: images in a row.
+        ax: where to draw; default a new figure.
+    """
+    ax = _axes(ax)
+    gap, side = 14, _side(images)
+    ax.imshow(_tiles(images, columns, gap), cmap="gray_r", interpolation="nearest")
+    for i, (label, prediction) in enumerate(zip(labels.tolist(), predictions.tolist(), strict=True)):
+        left, top = (i % columns) * (side + gap), (i // columns) * (side + gap)
+        wrong = label != prediction
+        caption = f"{prediction}, not {label}" if wrong else f"{prediction}"
+        style = {"color": VERMILION, "weight": "bold"} if wrong else {"color": "black"}
+        ax.text(left + side / 2, top + side + gap / 2, caption, ha="center", va="center", fontsize=8, **style)
+        if wrong:
+            ax.add_patch(_frame(left, top, side))
+    ax.set_axis_off()
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(6, 4), layout="constrained")[1]
+
+
+def _side(images: Tensor) -> int:
+    side = math.isqrt(images.shape[-1]) if images.dim() == 2 else 0
+    if images.dim() != 2 or side * side != images.shape[-1]:
+        raise ValueError(f"expected square images in rows, (N, side * side), got shape {tuple(images.shape)}")
+    return side
+
+
+def _tiles(images: Tensor, columns: int, gap: int) -> Tensor:
+    """(N, side * side) -> one picture, NaN (drawn as nothing) between and behind the tiles."""
+    side, rows = _side(images), math.ceil(len(images) / columns)
+    tiles = torch.full((rows * columns, side + gap, side + gap), torch.nan)
+    tiles[: len(images), :side, :side] = images.detach().cpu().float().reshape(-1, side, side)
+    return tiles.reshape(rows, columns, side + gap, side + gap).transpose(1, 2).reshape(rows * (side + gap), -1)
+
+
+def _frame(left: int, top: int, side: int):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((left - 1, top - 1), side + 1, side + 1, fill=False, color=VERMILION, linewidth=1.5)

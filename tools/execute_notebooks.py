@@ -1,0 +1,62 @@
+"""Execute notebooks in place and clean them for git: `python -m tools.execute_notebooks notebooks/*.ipynb`.
+
+Outputs and execution counts stay, since readers of the website see them. What differs from run to run without meaning
+anything goes: timing metadata, the progress bars on stderr, the names of the kernel and of the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def execute(path: Path) -> float:
+    """Run the notebook from top to bottom and write it back; returns the seconds that it took.
+
+    Nothing is written if a cell fails: the error is raised and the file stays as it was.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    start = time.perf_counter()
+    client = NotebookClient(notebook, timeout=300, record_timing=False, resources={"metadata": {"path": path.parent}})
+    client.execute()
+    seconds = time.perf_counter() - start
+    write(clean(notebook), path)
+    return seconds
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what would differ from run to run; keep outputs, counts, ids, tags and alt texts."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        cell.metadata = {key: cell.metadata[key] for key in ("tags", "alt") if key in cell.metadata}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    return notebook
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write beside the file and move over it, so that an interrupted run leaves the old one whole."""
+    temporary = path.with_suffix(".tmp")
+    nbformat.write(notebook, temporary)
+    os.replace(temporary, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    for path in parser.parse_args().notebooks:
+        print(f"{path}: {execute(path):.0f} s")
+
+
+if __name__ == "__main__":
+    main()
