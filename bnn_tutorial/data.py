@@ -108,7 +108,7 @@ def load_mnist(root: str | Path | None = None, source: str = "auto") -> Mnist:
 def scale_pixels(images: Tensor) -> Tensor:
     """uint8 pixels, 0 to 255, any shape -> float32 in [0, 1], the same shape: what the models take.
 
-    Example:
+    Examples:
         >>> scale_pixels(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist()
         [0.0, 0.20000000298023224, 1.0]
     """
