@@ -27,7 +27,7 @@ def test_most_pages_of_prose_have_examples():
 
 
 def test_the_page_of_the_command_shows_its_help(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
     shown = re.search(r"```text\n(.*?)```", PAGES["api/command.md"], re.DOTALL)[1]
     assert shown == _parser().format_help()
 

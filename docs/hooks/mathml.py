@@ -16,17 +16,25 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 # An operator has room on both sides, the name of a function has not: sign(x), not sign (x).
 FUNCTION_NAME = re.compile(r"<mo>([A-Za-z_]{2,})</mo>")
 
+# latex2mathml hands on what it does not know.
+UNKNOWN = re.compile(r"<mi>(\\\w+|&)</mi>")
+
 
 def on_page_content(content, page, config, files):
-    def mathml(formula: re.Match) -> str:
-        tex = html.unescape(formula[2])
-        display = "block" if formula[1] == "div" else "inline"
+    def replace(formula: re.Match) -> str:
+        tex, display = html.unescape(formula[2]), "block" if formula[1] == "div" else "inline"
         try:
-            math = convert(tex, display=display)
+            math = to_mathml(tex, display)
         except Exception as error:  # latex2mathml raises many kinds
             log.warning(f"{page.file.src_uri}: cannot read the formula {tex!r}: {error!r}")
             return formula[0]
-        math = FUNCTION_NAME.sub(r"<mi>\1</mi>", math)
         return math if display == "inline" else f'<div class="formula">{math}</div>'
 
-    return FORMULA.sub(mathml, content)
+    return FORMULA.sub(replace, content)
+
+
+def to_mathml(tex: str, display: str) -> str:
+    math = convert(tex.replace("{aligned}", "{align}"), display=display)  # it knows the second only
+    if unknown := UNKNOWN.search(math):
+        raise ValueError(f"{unknown[1]} is unknown")
+    return FUNCTION_NAME.sub(r"<mi>\1</mi>", math)

@@ -119,7 +119,9 @@ def _as_on_the_site(markdown: str) -> str:
 
 
 def _fence(code: str, kind: str) -> str:
-    return f"{FENCE} {{ .python .{kind} }}\n{code.rstrip()}\n{FENCE}"
+    # A listing shows the library's own source: the API pages have it, so the search need not find it twice.
+    hidden = ' data-search-exclude=""' if kind == "listing" else ""
+    return f"{FENCE} {{ .python .{kind}{hidden} }}\n{code.rstrip()}\n{FENCE}"
 
 
 def _fold(summary: str, content: str) -> str:

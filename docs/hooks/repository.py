@@ -10,6 +10,5 @@ def on_config(config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    for name, url in (("repo_url", config.repo_url), ("colab_url", config.extra["colab_url"])):
-        markdown = markdown.replace("{{ %s }}" % name, url)
-    return markdown
+    markdown = markdown.replace("{{ repo_url }}", config.repo_url)
+    return markdown.replace("{{ colab_url }}", config.extra["colab_url"])
