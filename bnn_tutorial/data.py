@@ -46,7 +46,8 @@ class Mnist:
     Attributes:
         train_images: (N, 784) uint8, one image a row, 0 is the background and 255 full ink.
         train_labels: (N,) int64, the digit, 0 to 9.
-        test_images, test_labels: the same for the test set.
+        test_images: the same for the test set.
+        test_labels: the same for the test set.
         source: "full" (60,000 and 10,000 images), "subset" (4,000 and 1,000), or the name of your own data.
 
     Raises:

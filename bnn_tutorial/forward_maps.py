@@ -37,7 +37,8 @@ class ForwardMap(Protocol):
 
         >>> from bnn_tutorial import GenDense
         >>> def ternary_linear(layer, x):
-        ...     return F.linear(x, layer.weight.sign() * (layer.weight.abs() > 0.05), layer.bias)
+        ...     weight = layer.weight.sign() * (layer.weight.abs() > 0.05)
+        ...     return F.linear(x, weight, layer.bias)
         >>> GenDense(784, 300, forward_map=ternary_linear)
         GenDense(784, 300, forward_map=ternary_linear)
     """
