@@ -17,7 +17,7 @@ from .forward_maps import (
     stochastic_binary_linear,
 )
 from .layers import GenConv2d, GenDense, binary_layers, clamp_latent_weights_
-from .models import binary_mlp, summary
+from .models import binary_mlp, eval_mode, summary
 from .ste import (
     ada_ste,
     approx_sign,
@@ -53,6 +53,7 @@ __all__ = [
     "binary_layers",
     "clamp_latent_weights_",
     "binary_mlp",
+    "eval_mode",
     "summary",
     "ada_ste",
     "approx_sign",

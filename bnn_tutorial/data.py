@@ -98,7 +98,7 @@ def load_mnist(root: str | Path | None = None, source: str = "auto") -> Mnist:
     try:
         return _read(_find_or_download(root))
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # torchvision's first lines say less
         if source == "full":
             raise RuntimeError(f"MNIST was neither found nor downloaded ({reason}). {HOW_TO_GET_IT}") from error
         message = f"MNIST was neither found nor downloaded ({reason}): using the bundled 5,000 images. {HOW_TO_GET_IT}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from .ste import sign_ste
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["binary_mlp", "summary"]
+__all__ = ["binary_mlp", "eval_mode", "summary"]
 
 
 def binary_mlp(
@@ -59,7 +60,6 @@ def binary_mlp(
     )
 
 
-@torch.no_grad()
 def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> pd.DataFrame:
     """What each layer of a network stores and computes for one input, and the total.
 
@@ -96,6 +96,19 @@ def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> pd.Da
     return table.rename_axis("layer")
 
 
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """`model.eval()` and no gradients inside the block; afterwards every module has the mode that it had before."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def _parametrised(model: nn.Module) -> dict[str, nn.Module]:
     """The modules that own parameters, by path and class; a layer's own batch norm belongs to the layer."""
     owners = {name: m for name, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None}
@@ -116,12 +129,11 @@ def _trace(model: nn.Module, layers: dict[str, nn.Module], input_shape: Sequence
         seen[module] = (inputs[0], output)
 
     hooks = [m.register_forward_hook(record) for m in layers.values()]
-    training = model.training
     try:
         pixels = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
-        model.eval()(pixels.to(first.weight.device))
+        with eval_mode(model):
+            model(pixels.to(first.weight.device))
     finally:
-        model.train(training)
         for hook in hooks:
             hook.remove()
     return seen
@@ -133,7 +145,9 @@ def _row(layer: nn.Module, x: Tensor, z: Tensor) -> dict[str, int]:
     floats = sum(v.numel() for v in vectors) - one_bit
     # Each weight takes part once for each position of the output; a vector of scales does no products.
     macs = layer.weight.numel() * z.numel() // layer.weight.shape[0] if layer.weight.dim() > 1 else 0
-    one_bit_macs = macs if one_bit and bool((x.abs() == 1).all()) else 0
+    # Zero padding counts as real: 0 is a third value beside -1 and +1.
+    binary_input = bool((x.abs() == 1).all()) and not getattr(layer, "padding", 0)
+    one_bit_macs = macs if one_bit and binary_input else 0
     return {
         "one_bit_weights": one_bit,
         "float_parameters": floats,

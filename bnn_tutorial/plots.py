@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -131,12 +132,13 @@ def _side(images: Tensor) -> int:
     return side
 
 
-def _tiles(images: Tensor, columns: int, gap: int) -> Tensor:
+def _tiles(images: Tensor, columns: int, gap: int) -> np.ndarray:
     """(N, side * side) -> one picture, NaN (drawn as nothing) between and behind the tiles."""
     side, rows = _side(images), math.ceil(len(images) / columns)
     tiles = torch.full((rows * columns, side + gap, side + gap), torch.nan)
     tiles[: len(images), :side, :side] = images.detach().cpu().float().reshape(-1, side, side)
-    return tiles.reshape(rows, columns, side + gap, side + gap).transpose(1, 2).reshape(rows * (side + gap), -1)
+    tiles = tiles.reshape(rows, columns, side + gap, side + gap).transpose(1, 2)
+    return tiles.reshape(rows * (side + gap), columns * (side + gap)).numpy()
 
 
 def _frame(left: int, top: int, side: int):

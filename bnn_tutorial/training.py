@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from .data import Mnist, load_mnist, scale_pixels
 from .layers import binary_layers, clamp_latent_weights_
-from .models import binary_mlp
+from .models import binary_mlp, eval_mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,6 @@ class TrainConfig:
         _device(self.device)
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000) -> tuple[float, float]:
     """Loss and accuracy over all images, in `eval` mode.
 
@@ -78,14 +78,12 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
     Source: `evaluate` in Bender's tutorial, which leaves out the last partial batch; here every image counts.
     """
     device = next(model.parameters()).device
-    training = model.training
-    model.eval()
     loss, correct = 0.0, 0
-    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        logits, y = model(scale_pixels(x.to(device))), y.to(device)
-        loss += F.cross_entropy(logits, y, reduction="sum").item()
-        correct += (logits.argmax(dim=1) == y).sum().item()
-    model.train(training)
+    with eval_mode(model):
+        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            logits, y = model(scale_pixels(x.to(device))), y.to(device)
+            loss += F.cross_entropy(logits, y, reduction="sum").item()
+            correct += (logits.argmax(dim=1) == y).sum().item()
     return loss / len(images), correct / len(images)
 
 
@@ -201,9 +199,7 @@ def _steps(config: TrainConfig, images: int) -> int:
     return math.ceil(images / config.batch_size)
 
 
-def _bar(config: TrainConfig, data: Mnist, progress: bool):
-    from tqdm import tqdm
-
+def _bar(config: TrainConfig, data: Mnist, progress: bool) -> tqdm:
     return tqdm(total=config.epochs * _steps(config, len(data.train_images)), unit="step", disable=not progress)
 
 
@@ -229,10 +225,8 @@ def _device(name: str | None) -> torch.device:
 def _check_fit(model: nn.Module, data: Mnist) -> None:
     """Run one image before the training starts: layers reject a wrong width themselves."""
     device = next(model.parameters()).device
-    training = model.training
-    with torch.no_grad():
-        classes = model.eval()(scale_pixels(data.train_images[:1].to(device))).shape[-1]
-    model.train(training)
+    with eval_mode(model):
+        classes = model(scale_pixels(data.train_images[:1].to(device))).shape[-1]
     for split, labels in (("train", data.train_labels), ("test", data.test_labels)):
         low, high = labels.min().item(), labels.max().item()
         if low < 0 or high >= classes:

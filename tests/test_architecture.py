@@ -1,0 +1,57 @@
+"""The floors of the house: a module imports only from the floors below it."""
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import bnn_tutorial as bnn
+
+PACKAGE = Path(bnn.__file__).parent
+FLOORS = {
+    "ste": 0, "data": 0, "plots": 0, "bender": 0,
+    "forward_maps": 1,
+    "layers": 2,
+    "models": 3,
+    "training": 4,
+    "__main__": 5, "__init__": 5,
+}  # fmt: skip
+HEAVY = ["pandas", "matplotlib", "mlxtend", "sklearn", "torchvision", "IPython"]
+
+
+def imported(module):
+    """The modules of the package that a module imports, inside functions too."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    relative = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    return {node.module for node in relative if node.module} | {
+        alias.name for node in relative if not node.module for alias in node.names
+    }
+
+
+def test_every_module_has_a_floor():
+    assert {file.stem for file in PACKAGE.glob("*.py")} == set(FLOORS)
+
+
+@pytest.mark.parametrize("module", FLOORS)
+def test_a_module_imports_only_from_below(module):
+    assert all(FLOORS[other] < FLOORS[module] for other in imported(module))
+
+
+def test_import_leaves_heavy_libraries_for_their_first_use():
+    code = f"import sys, bnn_tutorial; print([name for name in {HEAVY} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", bnn.__all__)
+def test_every_public_name_has_a_docstring(name):
+    assert name == "plots" or getattr(bnn, name).__doc__
+
+
+def test_the_package_exports_what_its_modules_do():
+    modules = [
+        import_module(f"bnn_tutorial.{name}") for name in FLOORS if name not in ("__init__", "__main__", "plots")
+    ]
+    assert sorted(bnn.__all__) == sorted(["plots", *(name for module in modules for name in module.__all__)])

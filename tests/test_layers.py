@@ -1,0 +1,171 @@
+"""Layers and forward maps: shapes, values against NumPy, names, errors."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import bnn_tutorial as bnn
+
+
+def numpy_sign(w):
+    return np.where(w.detach().numpy() >= 0, 1.0, -1.0)
+
+
+def test_binary_dense_is_the_numpy_product(generator):
+    layer = bnn.GenDense(5, 3, activation=bnn.sign_ste, forward_map=bnn.binary_linear, generator=generator)
+    nn.init.uniform_(layer.bias, -1, 1, generator=generator)
+    x = torch.randn(7, 5, generator=generator)
+    a = x.numpy() @ numpy_sign(layer.weight).T + layer.bias.detach().numpy()
+    np.testing.assert_array_equal(layer(x).detach().numpy(), np.where(a >= 0, 1.0, -1.0))
+
+
+def test_binary_convolution_is_the_numpy_sum(generator):
+    layer = bnn.GenConv2d(2, 3, kernel_size=2, forward_map=bnn.binary_conv2d, generator=generator)
+    x = torch.randn(1, 2, 4, 4, generator=generator)
+    w = numpy_sign(layer.weight)
+    windows = np.lib.stride_tricks.sliding_window_view(x.numpy()[0], (2, 2), axis=(1, 2))  # (2, 3, 3, 2, 2)
+    np.testing.assert_allclose(layer(x).detach().numpy()[0], np.einsum("chwij,ocij->ohw", windows, w), atol=1e-5)
+
+
+@pytest.mark.parametrize(("stride", "padding", "side"), [(1, 0, 26), (2, 0, 13), (1, 1, 28), (2, 1, 14)])
+def test_stride_and_padding_set_the_size(stride, padding, side):
+    layer = bnn.GenConv2d(1, 4, kernel_size=3, stride=stride, padding=padding)
+    assert layer(torch.zeros(2, 1, 28, 28)).shape == (2, 4, side, side)
+
+
+def test_real_maps_are_those_of_pytorch(generator):
+    dense, conv = bnn.GenDense(6, 2, generator=generator), bnn.GenConv2d(1, 2, kernel_size=3, generator=generator)
+    x, picture = torch.randn(4, 6, generator=generator), torch.randn(1, 1, 5, 5, generator=generator)
+    assert torch.equal(dense(x), F.linear(x, dense.weight, dense.bias))
+    assert torch.equal(conv(picture), F.conv2d(picture, conv.weight, conv.bias))
+
+
+def test_gradient_reaches_the_latent_weights_as_if_binary_were_identity(generator):
+    layer = bnn.GenDense(4, 2, forward_map=bnn.binary_linear, generator=generator)
+    x = torch.randn(3, 4, generator=generator)
+    layer(x).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, x.sum(dim=0).expand(2, 4))
+
+
+def test_start_is_glorot_uniform_with_zero_bias(generator):
+    layer = bnn.GenDense(784, 300, generator=generator)
+    bound = np.sqrt(6 / (784 + 300))
+    assert 0.99 * bound < layer.weight.abs().max() <= bound
+    assert layer.weight.std().item() == pytest.approx(bound / np.sqrt(3), rel=0.01)
+    assert not layer.bias.any()
+
+
+def test_same_generator_same_start():
+    first, second = (bnn.GenDense(9, 4, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first.weight, second.weight)
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (bnn.GenDense(3, 2), "GenDense(3, 2)"),
+        (bnn.GenDense(3, 2, bias=False), "GenDense(3, 2, bias=False)"),
+        (
+            bnn.GenDense(3, 2, activation=partial(bnn.clipped_sign_ste, clip=2.0), forward_map=bnn.binary_linear),
+            "GenDense(3, 2, activation=clipped_sign_ste(clip=2.0), forward_map=binary_linear)",
+        ),
+        (
+            bnn.GenConv2d(1, 8, kernel_size=3, stride=2, padding=1, activation=bnn.sign_ste),
+            "GenConv2d(1, 8, kernel_size=3, stride=2, padding=1, activation=sign_ste)",
+        ),
+    ],
+)
+def test_print_shows_what_differs_from_the_default(layer, text):
+    assert repr(layer) == text
+
+
+def test_normalised_layer_shows_its_batch_norm_and_has_no_bias():
+    layer = bnn.GenDense(3, 2, normalise=True)
+    assert "3, 2, normalise=True\n" in repr(layer)
+    assert layer.bias is None
+
+
+def test_normalised_pre_activations_have_mean_zero_and_deviation_one(generator):
+    layer = bnn.GenDense(20, 5, forward_map=bnn.binary_linear, normalise=True, generator=generator)
+    z = layer(torch.randn(500, 20, generator=generator) + 3)
+    torch.testing.assert_close(z.mean(dim=0), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.std(dim=0), torch.ones(5), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        bnn.GenDense(50, 40, activation=bnn.stochastic_sign_ste),
+        bnn.GenDense(50, 40, forward_map=bnn.stochastic_binary_linear),
+    ],
+)
+def test_stochastic_layer_draws_in_training_and_takes_the_sign_in_evaluation(layer, generator):
+    x = torch.rand(8, 50, generator=generator) * 0.1
+    assert not torch.equal(layer(x), layer(x))
+    layer.eval()
+    assert torch.equal(layer(x), layer(x))
+
+
+def test_stochastic_map_takes_a_generator(generator):
+    layer = bnn.GenDense(50, 4, forward_map=partial(bnn.stochastic_binary_linear, generator=generator))
+    x = torch.ones(1, 50)
+    first = layer(x)
+    generator.manual_seed(0)
+    assert torch.equal(layer(x), first)
+
+
+def test_clamp_touches_latent_weights_only():
+    binary, real = bnn.GenDense(3, 2, forward_map=bnn.binary_linear), bnn.GenDense(3, 2)
+    for layer in (binary, real):
+        nn.init.constant_(layer.weight, -4.0)
+        nn.init.constant_(layer.bias, 4.0)
+    bnn.clamp_latent_weights_(nn.ModuleList([binary, real]))
+    assert binary.weight.unique().tolist() == [-1.0]
+    assert binary.bias.unique().tolist() == [4.0]
+    assert real.weight.unique().tolist() == [-4.0]
+
+
+def test_a_new_map_of_three_lines_counts_as_binary_once_marked():
+    @bnn.binary_weights
+    def scaled_binary(layer, x):
+        return F.linear(x, bnn.sign_ste(layer.weight) * layer.weight.abs().mean(), layer.bias)
+
+    assert bnn.has_binary_weights(bnn.GenDense(2, 2, forward_map=partial(scaled_binary)))
+    assert not bnn.has_binary_weights(bnn.GenDense(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("x", "came"),
+    [
+        (torch.zeros(2, 4), r"\(2, 4\)"),
+        (torch.zeros(2, 3, dtype=torch.uint8), "torch.uint8"),
+        (torch.zeros(()), r"\(\)"),
+    ],
+)
+def test_dense_layer_names_the_input_that_it_expected(x, came):
+    with pytest.raises(ValueError, match=rf"GenDense expects float x of shape \(\.\.\., 3\), got .*{came}"):
+        bnn.GenDense(3, 2)(x)
+
+
+def test_convolution_names_the_input_that_it_expected():
+    with pytest.raises(ValueError, match=r"GenConv2d expects float x of shape \(N, 1, H, W\), got .*\(5, 784\)"):
+        bnn.GenConv2d(1, 2, kernel_size=3)(torch.zeros(5, 784))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: bnn.GenDense(0, 2), "in_features must be at least 1, got 0"),
+        (lambda: bnn.GenDense(2, -1), "out_features must be at least 1, got -1"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=0), "kernel_size must be at least 1, got 0"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, stride=0), "stride must be at least 1, got 0"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, padding=-1), "padding must be at least 0, got -1"),
+    ],
+)
+def test_impossible_sizes_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

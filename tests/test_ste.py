@@ -1,0 +1,179 @@
+"""The estimators against NumPy one-liners and closed forms that are written again here."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+import bnn_tutorial as bnn
+
+SIGNS = [bnn.sign, bnn.sign_ste, bnn.clipped_sign_ste, bnn.tanh_sign, bnn.approx_sign, bnn.swish_sign]
+ALL = [*SIGNS, bnn.stochastic_sign_ste, bnn.ada_ste, bnn.hard_sigmoid]
+TINY = torch.finfo(torch.float32).smallest_normal
+# Exact zeros of both signs, the edges of every window, subnormals, the largest floats and the infinities.
+EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, TINY / 8, -TINY / 8, 3e38, -3e38, torch.inf, -torch.inf]
+
+
+def points():
+    return torch.cat([torch.tensor(EDGES), torch.linspace(-3, 3, 1001)])
+
+
+def gradient(estimator, x, dy=None):
+    """The surrogate's derivative at x, or the gradient passed back for the incoming gradient dy."""
+    x = x.clone().requires_grad_()
+    estimator(x).backward(torch.ones_like(x) if dy is None else dy)
+    return x.grad
+
+
+@pytest.mark.parametrize("estimator", SIGNS)
+def test_forward_is_sign_with_plus_one_at_zero(estimator):
+    x = points()
+    np.testing.assert_array_equal(estimator(x).numpy(), np.where(x.numpy() >= 0, 1.0, -1.0))
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_sign_of_zero_is_plus_one(zero):
+    assert bnn.sign(torch.tensor([zero])).item() == 1
+
+
+@pytest.mark.parametrize("function", ALL)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (2, 3, 5)])
+def test_shape_dtype_and_device_are_kept(function, dtype, shape):
+    x = torch.zeros(shape, dtype=dtype)
+    y = function(x)
+    assert (y.shape, y.dtype, y.device) == (x.shape, x.dtype, x.device)
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_nan_in_nan_out(function):
+    assert function(torch.tensor([torch.nan, 0.3])).isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_input_is_left_alone(function):
+    x = points()
+    function(x)
+    torch.testing.assert_close(x, points(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("function", [*SIGNS, bnn.ada_ste])
+def test_views_that_are_not_contiguous_work(function):
+    x = torch.linspace(-2, 2, 12).reshape(3, 4)
+    torch.testing.assert_close(function(x.T), function(x).T, rtol=0, atol=0)
+
+
+def inside(x, limit=1.0):
+    return (np.abs(x) <= limit).astype(np.float64)
+
+
+def swish_derivative(x, beta):
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = beta * (2 - beta * x * np.tanh(beta * x / 2)) / (1 + np.cosh(beta * x))
+    return np.where(np.abs(beta * x) > 300, 0.0, value)
+
+
+CLOSED_FORMS = [
+    (bnn.sign, lambda x: 0 * inside(x)),
+    (bnn.sign_ste, lambda x: np.ones_like(x)),
+    (bnn.stochastic_sign_ste, lambda x: np.ones_like(x)),
+    (bnn.clipped_sign_ste, inside),
+    (partial(bnn.clipped_sign_ste, clip=0.5), lambda x: inside(x, 0.5)),
+    (bnn.tanh_sign, lambda x: 1 - np.tanh(x) ** 2),
+    (bnn.approx_sign, lambda x: np.where(inside(x), 2 - 2 * np.abs(x), 0.0)),
+    (bnn.swish_sign, lambda x: swish_derivative(x, 5.0)),
+    (partial(bnn.swish_sign, beta=2.0), lambda x: swish_derivative(x, 2.0)),
+]
+
+
+@pytest.mark.parametrize(("estimator", "derivative"), CLOSED_FORMS)
+def test_gradient_is_the_closed_form(estimator, derivative):
+    x = points().double()
+    x = x[x.isfinite()]
+    np.testing.assert_allclose(gradient(estimator, x).numpy(), derivative(x.numpy()), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("estimator", "derivative"), CLOSED_FORMS)
+def test_gradient_is_multiplied_by_the_incoming_one(estimator, derivative):
+    x, dy = np.linspace(-2, 2, 101), np.linspace(-7, 5, 101)
+    passed = gradient(estimator, torch.from_numpy(x), torch.from_numpy(dy))
+    np.testing.assert_allclose(passed.numpy(), dy * derivative(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", [*SIGNS, bnn.ada_ste])
+def test_gradient_is_finite_for_every_finite_float32(estimator):
+    x = torch.tensor([-3.4e38, -1e30, -89.0, -17.7, -TINY / 8, 0.0, 17.8, 88.9, 1e30, 3.4e38])
+    assert gradient(estimator, x).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("x", "g", "expected"),
+    [
+        (-3.0, 1.0, 0.0),  # a step down would lead further out
+        (-3.0, -1.0, -0.5),  # 2 / (1 - x) = 1/2: back inside, slowed
+        (3.0, -1.0, 0.0),
+        (3.0, 1.0, 0.5),
+        (-1.0, 1.0, 0.0),
+        (-1.0, -1.0, -1.0),
+        (1.0, 1.0, 1.0),
+        (1.0, -1.0, 0.0),
+        (0.9, -4.0, -4.0),
+        (0.0, 4.0, 4.0),
+        (5.0, 0.0, 0.0),
+        (1e30, 1e-30, 0.0),  # 2e-60 is 0 in float32
+    ],
+)
+def test_ada_ste_knows_the_direction_of_the_step(x, g, expected):
+    assert gradient(bnn.ada_ste, torch.tensor([x]), torch.tensor([g])).item() == pytest.approx(expected, abs=1e-37)
+
+
+def test_ada_ste_is_hardtanh_forward():
+    x = points()
+    np.testing.assert_array_equal(bnn.ada_ste(x).numpy(), np.clip(x.numpy(), -1, 1))
+
+
+def test_stochastic_sign_is_plus_one_with_probability_hard_sigmoid(generator):
+    x = torch.tensor([-0.8, -0.3, 0.0, 0.5, 0.9])
+    draws = bnn.stochastic_sign_ste(x.expand(40_000, -1), generator)
+    p = np.clip((x.numpy() + 1) / 2, 0, 1)
+    tolerance = 5 * np.sqrt(p * (1 - p) / 40_000)  # five standard errors
+    assert (np.abs((draws == 1).double().mean(dim=0).numpy() - p) < tolerance).all()
+    assert set(draws.unique().tolist()) == {-1.0, 1.0}
+
+
+def test_stochastic_sign_is_certain_from_one_on(generator):
+    x = torch.tensor([-1.0, 1.0]).expand(100_000, 2)
+    assert torch.equal(bnn.stochastic_sign_ste(x, generator), x)
+
+
+def test_stochastic_sign_repeats_with_its_generator():
+    first, second = (bnn.stochastic_sign_ste(torch.zeros(99), torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert first.unique().numel() == 2
+
+
+def test_hard_sigmoid_against_numpy():
+    x = points()
+    np.testing.assert_allclose(bnn.hard_sigmoid(x).numpy(), np.clip(x.numpy() / 2 + 0.5, 0, 1), atol=1e-7)
+
+
+@pytest.mark.parametrize("function", [bnn.sign, bnn.sign_ste, bnn.stochastic_sign_ste, bnn.ada_ste])
+@pytest.mark.parametrize(("x", "came"), [(torch.tensor([1, 2]), "torch.int64"), (0.5, "float")])
+def test_anything_but_a_float_tensor_is_refused(function, x, came):
+    with pytest.raises(TypeError, match=f"expected a floating-point tensor, got .*{came}"):
+        function(x)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan")])
+def test_window_and_steepness_must_be_positive(value):
+    with pytest.raises(ValueError, match=f"clip must be positive, got {value}"):
+        bnn.clipped_sign_ste(torch.zeros(1), clip=value)
+    with pytest.raises(ValueError, match=f"beta must be positive, got {value}"):
+        bnn.swish_sign(torch.zeros(1), beta=value)
+
+
+def test_most_likely_replaces_the_draw_and_nothing_else():
+    with_generator = partial(bnn.stochastic_sign_ste, generator=torch.Generator())
+    assert bnn.most_likely(bnn.stochastic_sign_ste) is bnn.most_likely(with_generator) is bnn.sign_ste
+    assert bnn.most_likely(bnn.approx_sign) is bnn.approx_sign

@@ -1,0 +1,229 @@
+"""The loop: what the table holds, what is repeatable, what a broken-off run leaves, what is refused."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import bnn_tutorial as bnn
+from bnn_tutorial import training
+
+COLUMNS = ["epoch", "loss_train", "loss_test", "acc_train", "acc_test", "flip_ratio", "seconds"]
+
+
+def train(data, model=None, **settings):
+    return bnn.train(bnn.TrainConfig(**{"epochs": 2, "device": "cpu"} | settings), data, model, progress=False)
+
+
+def test_table_has_a_row_an_epoch(tiny):
+    history, _ = train(tiny, epochs=3)
+    assert history.columns.tolist() == COLUMNS
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history[["acc_train", "acc_test", "flip_ratio"]].stack().between(0, 1).all()
+    assert (history["seconds"] > 0).all()
+
+
+def test_training_learns(subset):
+    history, _ = train(subset, epochs=3)
+    assert history["loss_train"].is_monotonic_decreasing
+    assert history["acc_test"].iloc[-1] > 0.6  # 0.1 is chance
+
+
+def test_sign_without_an_estimator_learns_nothing_before_the_last_layer(tiny):
+    model = bnn.binary_mlp(activation=bnn.sign)
+    before = [layer.weight.clone() for layer in model]
+    train(tiny, model, clamp=None)
+    assert [torch.equal(w, layer.weight) for w, layer in zip(before, model, strict=True)] == [True, True, False]
+
+
+def test_same_seed_same_table_and_weights(tiny):
+    (first, one), (second, two) = train(tiny, seed=7), train(tiny, seed=7)
+    pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_another_seed_another_table(tiny):
+    assert not np.array_equal(train(tiny, seed=1)[0]["loss_train"], train(tiny, seed=2)[0]["loss_train"])
+
+
+def test_seed_reaches_everything_random_and_leaves_the_global_generator_alone(tiny):
+    def run():
+        model = bnn.binary_mlp(activation=bnn.stochastic_sign_ste, generator=torch.Generator().manual_seed(0))
+        return train(tiny, model)[0]["loss_train"].tolist()
+
+    state = torch.get_rng_state()
+    first = run()
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(1)
+    assert run() == first
+
+
+def test_last_row_is_the_returned_model(tiny):
+    history, model = train(tiny)
+    loss, accuracy = bnn.evaluate(model, tiny.test_images, tiny.test_labels)
+    assert (loss, accuracy) == tuple(history[["loss_test", "acc_test"]].iloc[-1])
+
+
+@pytest.mark.parametrize(("clamp", "bounded"), [("epoch", True), ("step", True), (None, False)])
+def test_clamp_bounds_the_latent_weights(tiny, clamp, bounded):
+    _, model = train(tiny, clamp=clamp, learning_rate=0.5)
+    largest = max(layer.weight.abs().max().item() for layer in model)
+    assert (largest <= 1) == bounded
+
+
+def test_clamping_each_step_differs_from_clamping_each_epoch(tiny):
+    tables = [train(tiny, clamp=clamp, learning_rate=0.7)[0]["loss_train"] for clamp in ("step", "epoch")]
+    assert not np.array_equal(*tables)
+
+
+def test_flip_ratio_is_the_share_of_changed_signs(tiny):
+    model = bnn.binary_mlp()
+    before = torch.cat([layer.weight.detach().flatten() for layer in model])
+    history, _ = train(tiny, model, epochs=1, clamp=None)
+    after = torch.cat([layer.weight.detach().flatten() for layer in model])
+    expected = ((before >= 0) != (after >= 0)).double().mean().item()
+    assert 0 < history["flip_ratio"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_network_without_binary_layers_trains_too(tiny):
+    history, _ = train(tiny, nn.Sequential(nn.Linear(784, 10)))
+    assert history["flip_ratio"].isna().all()
+    assert history["loss_train"].is_monotonic_decreasing
+
+
+def test_every_image_is_seen_once_an_epoch(tiny):
+    seen = []
+
+    class Spy(nn.Linear):
+        def forward(self, x):
+            if self.training:
+                seen.append(x)
+            return super().forward(x)
+
+    train(tiny, Spy(784, 10), epochs=1, batch_size=64)
+    assert [len(x) for x in seen] == [50, 50, 50, 50]  # 200 images in equal parts of at most 64
+    assert torch.cat(seen).sort(dim=0).values.equal(bnn.scale_pixels(tiny.train_images).sort(dim=0).values)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 1000])
+def test_evaluation_covers_all_images_whatever_the_batch(tiny, batch_size, generator):
+    model = bnn.binary_mlp(generator=generator).double()
+    images, labels = tiny.test_images[:99], tiny.test_labels[:99]
+    model = Doubled(model)
+    logits = model(bnn.scale_pixels(images)).detach().numpy()
+    log_p = (
+        logits
+        - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
+        - logits.max(1, keepdims=True)
+    )
+    loss, accuracy = bnn.evaluate(model, images, labels, batch_size)
+    assert loss == pytest.approx(-log_p[np.arange(99), labels].mean())
+    assert accuracy == (logits.argmax(1) == labels.numpy()).mean()
+
+
+class Doubled(nn.Module):
+    """A network in float64, for an evaluation without rounding to speak of."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x.double())
+
+
+@pytest.mark.parametrize("training_mode", [True, False])
+def test_evaluation_leaves_the_mode_as_it_was(tiny, training_mode):
+    model = bnn.binary_mlp().train(training_mode)
+    bnn.evaluate(model, tiny.test_images, tiny.test_labels)
+    assert model.training == training_mode
+
+
+def interrupt_in_epoch(monkeypatch, number):
+    """Ctrl-C at the third step of an epoch, of four steps each."""
+    steps = iter(range(1000))
+    real = training.F.cross_entropy
+
+    def loss(logits, labels, **options):
+        if not options and next(steps) == (number - 1) * 4 + 2:
+            raise KeyboardInterrupt
+        return real(logits, labels, **options)
+
+    monkeypatch.setattr(training.F, "cross_entropy", loss)
+
+
+def test_ctrl_c_keeps_the_epochs_done_and_the_model_as_it_was_then(tiny, monkeypatch):
+    interrupt_in_epoch(monkeypatch, 3)
+    with pytest.warns(UserWarning, match="interrupted in epoch 3: kept the 2 before it"):
+        history, model = train(tiny, epochs=9)
+    monkeypatch.undo()
+    whole, expected = train(tiny, epochs=2)
+    assert history.drop(columns="seconds").equals(whole.drop(columns="seconds"))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))
+
+
+def test_ctrl_c_in_the_first_epoch_is_passed_on(tiny, monkeypatch):
+    interrupt_in_epoch(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_bar_can_be_turned_off(tiny, progress, capsys):
+    bnn.train(bnn.TrainConfig(epochs=1), tiny, progress=progress)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("100%" in err) == progress
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number, at least 1, got 0"),
+        ({"epochs": 2.5}, "epochs must be a whole number, at least 1, got 2.5"),
+        ({"batch_size": -64}, "batch_size must be a whole number, at least 1, got -64"),
+        ({"learning_rate": -1e-3}, "learning_rate must be positive and finite, got -0.001"),
+        ({"learning_rate": 0}, "learning_rate must be positive and finite, got 0"),
+        ({"learning_rate": math.nan}, "learning_rate must be positive and finite, got nan"),
+        ({"learning_rate": math.inf}, "learning_rate must be positive and finite, got inf"),
+        ({"clamp": "always"}, "clamp must be .* got 'always'"),
+        ({"seed": -1}, "seed must be a whole number .* got -1"),
+        ({"device": "quantum"}, "device 'quantum' cannot be used here"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_runs(setting, message):
+    with pytest.raises(ValueError, match=message):
+        bnn.TrainConfig(**setting)
+
+
+@pytest.mark.parametrize(("split", "label"), [("train", 10), ("test", 10), ("train", -1)])
+def test_labels_out_of_range_are_refused(tiny, split, label):
+    labels = {"train": tiny.train_labels.clone(), "test": tiny.test_labels.clone()}
+    labels[split][3] = label
+    data = bnn.Mnist(tiny.train_images, labels["train"], tiny.test_images, labels["test"])
+    with pytest.raises(ValueError, match=rf"{split}_labels must lie in 0 to 9, .* got .*{label}"):
+        train(data)
+
+
+def test_images_of_the_wrong_size_are_refused(tiny):
+    data = bnn.Mnist(tiny.train_images[:, :100], tiny.train_labels, tiny.test_images[:, :100], tiny.test_labels)
+    with pytest.raises(ValueError, match=r"GenDense expects float x of shape \(\.\.\., 784\), got .*\(1, 100\)"):
+        train(data)
+
+
+def test_refused_data_leave_the_model_as_it_was(tiny):
+    model = bnn.binary_mlp((100, 10), normalise=True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match="GenDense expects"):
+        train(tiny, model)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_defaults_are_those_of_the_tutorial():
+    config = bnn.TrainConfig()
+    assert (config.epochs, config.learning_rate, config.batch_size, config.clamp) == (10, 0.0003, 64, "epoch")
