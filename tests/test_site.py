@@ -28,7 +28,9 @@ def cell(source, data=None, **metadata):
 
 
 CELLS = {
-    "head": v4.new_markdown_cell("# A notebook\n\nThe sign is $q(x)$:\n\n$$\\operatorname{sign}(x) \\le 1$$"),
+    "head": v4.new_markdown_cell(
+        "# A notebook\n\nThe sign is $q(x)$:\n\n$$\\operatorname{sign}(x) \\in [-1, 1], |x| < 1$$"
+    ),
     "links": v4.new_markdown_cell("[faq](../docs/faq.md#clip-or-not), [API](../docs/api/ste.md#bnn_tutorial.ste.sign)"),
     "exercise": v4.new_markdown_cell(
         "<details><summary>Answer</summary>\n\nIt is **one**, $x$:\n\n```python\n1\n```\n\n</details>"
@@ -151,6 +153,8 @@ def test_an_output_is_no_markdown(html):
 
 def test_math_is_mathml_and_a_function_has_a_name(html):
     assert '<mi>sign</mi><mo stretchy="false">' in html
+    assert '[</mo><mo form="prefix">−</mo>' in html  # the minus in [-1, 1] belongs to the number
+    assert "<mo>&#x0003C;</mo>" in html  # x < 1
     assert "arithmatex" not in html
 
 

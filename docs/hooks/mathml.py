@@ -13,8 +13,13 @@ log = logging.getLogger("mkdocs.hooks.mathml")
 # What pymdownx.arithmatex leaves: \(...\) in a span, \[...\] in a div.
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
-# An operator has room on both sides, the name of a function has not: sign(x), not sign (x).
+# An operator has room on both sides. These have not: the name of a function, the bars of |x|, and the sign of a number.
 FUNCTION_NAME = re.compile(r"<mo>([A-Za-z_]{2,})</mo>")
+BAR = re.compile(r'(?<=<mo stretchy="false")(?=>\|</mo>)')
+SIGN = re.compile(r"(?<=[(\[{,=≔∈≤≥]</mo><mo)(?=>[−+]</mo>)")
+
+# Characters that latex2mathml escapes without need: all but <, > and &.
+ENTITY = re.compile(r"&#x(?!0*(?:3C|3E|26);)([0-9A-F]+);")
 
 # latex2mathml hands on what it does not know.
 UNKNOWN = re.compile(r"<mi>(\\\w+|&)</mi>")
@@ -34,7 +39,10 @@ def on_page_content(content, page, config, files):
 
 
 def to_mathml(tex: str, display: str) -> str:
-    math = convert(tex.replace("{aligned}", "{align}"), display=display)  # it knows the second only
+    # latex2mathml knows these by another name.
+    tex = tex.replace("{aligned}", "{align*}").replace(":=", r"\coloneqq ")
+    math = ENTITY.sub(lambda entity: chr(int(entity[1], 16)), convert(tex, display=display))
     if unknown := UNKNOWN.search(math):
         raise ValueError(f"{unknown[1]} is unknown")
-    return FUNCTION_NAME.sub(r"<mi>\1</mi>", math)
+    math = FUNCTION_NAME.sub(r"<mi>\1</mi>", math)
+    return SIGN.sub(' form="prefix"', BAR.sub(' lspace="0" rspace="0"', math))
