@@ -119,8 +119,8 @@ def test_the_first_key_leads_past_the_navigation(page):
 @pytest.mark.parametrize("size", [PHONE])
 def test_what_is_wider_than_the_phone_can_be_scrolled_by_keyboard(page, size):
     page.goto("from-julia/")
-    table = page.locator(".md-typeset__scrollwrap").first
-    table.focus()
+    table = page.locator(".md-typeset__scrollwrap[tabindex='0']").first  # Safari needs the attribute to focus it
+    table.focus(timeout=5000)
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.activeElement.scrollLeft > 0")
 
