@@ -6,6 +6,10 @@ INSTALLED := $(VENV)/installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
+# Notebooks run in their own folder, where a relative path would lead elsewhere.
+ifdef BNN_TUTORIAL_DATA
+export BNN_TUTORIAL_DATA := $(abspath $(BNN_TUTORIAL_DATA))
+endif
 
 .PHONY: help tutorial test site serve notebooks lab bench format clean
 

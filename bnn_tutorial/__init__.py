@@ -18,6 +18,7 @@ from .forward_maps import (
 )
 from .layers import GenConv2d, GenDense, binary_layers, clamp_latent_weights_
 from .models import binary_mlp, eval_mode, summary
+from .optimisers import Adam
 from .ste import (
     ada_ste,
     approx_sign,
@@ -55,6 +56,7 @@ __all__ = [
     "binary_mlp",
     "eval_mode",
     "summary",
+    "Adam",
     "ada_ste",
     "approx_sign",
     "clipped_sign_ste",

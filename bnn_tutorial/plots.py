@@ -39,12 +39,15 @@ def plot_estimator(estimator: Callable[[Tensor], Tensor], limit: float = 2.5, ax
     x = torch.linspace(-limit, limit, 2001, requires_grad=True)
     y = estimator(x)
     y.sum().backward()
-    # Dots, not lines: a line would fill the jump, where the function takes no value.
-    ax.plot(x.detach(), y.detach(), ".", color=BLUE, markersize=3, label="forward")
-    ax.plot(x.detach(), x.grad, ".", color=ORANGE, markersize=3, label="gradient passed back")
+    # Dots, not lines: a line would fill the jump, where the function takes no value. The gradient's are smaller, so
+    # that the forward pass shows where both have the same value.
+    ax.plot(x.detach(), y.detach(), ".", color=BLUE, markersize=7, label="forward")
+    ax.plot(x.detach(), x.grad, ".", color=ORANGE, markersize=2.5, label="gradient passed back")
     ax.set(xlabel="x", ylabel="value")
     ax.grid(alpha=0.3)
-    ax.legend(markerscale=4)
+    legend = ax.legend()
+    for handle in legend.legend_handles:
+        handle.set_markersize(9)
     return ax
 
 
@@ -113,6 +116,7 @@ def plot_predictions(
         ax.text(left + side / 2, top + side + gap / 2, caption, ha="center", va="center", fontsize=8, **style)
         if wrong:
             ax.add_patch(_frame(left, top, side))
+    ax.set_ylim(top=-3)  # room for the frames of the first row
     ax.set_axis_off()
     return ax
 

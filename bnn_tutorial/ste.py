@@ -1,8 +1,8 @@
 """Binary activations and their estimators: `sign` forward, a surrogate gradient backward.
 
 The derivative of `sign` is 0 wherever it exists, so back-propagation through it learns nothing. Each estimator below
-keeps a step in the forward pass and puts another function's derivative in the backward pass. Both halves of an
-estimator stand side by side in one call of `_Estimator`.
+keeps a step in the forward pass and puts another function's derivative in the backward pass; both halves of an
+estimator stand side by side in one function.
 
 Every function here maps a floating-point tensor to one of the same shape, dtype and device. NaN in, NaN out.
 """
@@ -26,6 +26,7 @@ __all__ = [
     "approx_sign",
     "swish_sign",
     "ada_ste",
+    "most_likely",
 ]
 
 
@@ -34,9 +35,7 @@ class _Estimator(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, quantise, surrogate):
-        if not (isinstance(x, Tensor) and x.is_floating_point()):
-            came = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"expected a floating-point tensor, got {came}: convert it, for example with x.float()")
+        _check_float(x)
         ctx.save_for_backward(x)
         ctx.surrogate = surrogate
         return quantise(x)
@@ -47,12 +46,25 @@ class _Estimator(torch.autograd.Function):
         return ctx.surrogate(x, dy), None, None
 
 
-def _step(x: Tensor) -> Tensor:
-    # +1 where x >= 0, else -1. `threshold(t, 0, -1)` keeps positive t and turns the rest into -1, so the first call
-    # turns every x >= 0 into -1 and the second, after the change of sign, every x < 0. Both are vectorised and pass
-    # NaN on; `torch.where(x >= 0, 1, -1)` does neither and takes nine times as long.
-    negative_part = F.threshold_(-x, 0, -1)  # |x| where x < 0, else -1
+def _step_(x: Tensor) -> Tensor:
+    """+1 where x >= 0, else -1, in place."""
+    # `threshold_(t, 0, -1)` keeps positive t and turns the rest into -1: the first call turns every x >= 0 into -1, the
+    # second, after a change of sign, every x < 0. Both are vectorised and pass NaN on; `torch.where(x >= 0, 1.0, -1.0)`
+    # does neither and takes nine times as long.
+    negative_part = F.threshold_(x.neg_(), 0, -1)  # |x| where x < 0, else -1
     return F.threshold_(negative_part.neg_(), 0, -1)
+
+
+def _step(x: Tensor) -> Tensor:
+    return _step_(x.clone())
+
+
+def _straight_through(x: Tensor, quantise_: Callable[[Tensor], Tensor]) -> Tensor:
+    """`quantise_`, which works in place, forward; the identity backward."""
+    _check_float(x)
+    y = x.clone()  # a copy passes its gradient on as it is,
+    quantise_(y.detach())  # and does not notice that its values are written over
+    return y
 
 
 def sign(x: Tensor) -> Tensor:
@@ -126,7 +138,7 @@ def sign_ste(x: Tensor) -> Tensor:
 
     Source: Bengio, Léonard, Courville 2013 (arXiv 1308.3432); BinaryConnect (arXiv 1511.00363); `sign_STE` in Bender.
     """
-    return _Estimator.apply(x, _step, lambda x, dy: dy)
+    return _straight_through(x, _step_)
 
 
 def clipped_sign_ste(x: Tensor, clip: float = 1.0) -> Tensor:
@@ -186,11 +198,11 @@ def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None) -> 
     Source: BinaryConnect, section 2.3 (arXiv 1511.00363); `stoc_sign_STE` in Bender.
     """
 
-    def draw(x):
+    def draw_(x):
         u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)  # in [0, 1)
-        return _step(u - hard_sigmoid(x)).neg_()  # +1 exactly where u < p
+        return _step_(x.copy_(u - hard_sigmoid(x))).neg_()  # +1 exactly where u < p
 
-    return _Estimator.apply(x, draw, lambda x, dy: dy)
+    return _straight_through(x, draw_)
 
 
 def tanh_sign(x: Tensor) -> Tensor:
@@ -323,6 +335,12 @@ def most_likely(estimator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Ten
     """
     function = estimator.func if isinstance(estimator, partial) else estimator
     return sign_ste if function is stochastic_sign_ste else estimator
+
+
+def _check_float(x: Tensor) -> None:
+    if not (isinstance(x, Tensor) and x.is_floating_point()):
+        came = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"expected a floating-point tensor, got {came}: convert it, for example with x.float()")
 
 
 def _check_positive(name: str, value: float) -> None:

@@ -12,7 +12,7 @@ import bnn_tutorial as bnn
 
 PACKAGE = Path(bnn.__file__).parent
 FLOORS = {
-    "ste": 0, "data": 0, "plots": 0, "bender": 0,
+    "ste": 0, "data": 0, "plots": 0, "bender": 0, "optimisers": 0,
     "forward_maps": 1,
     "layers": 2,
     "models": 3,

@@ -159,13 +159,13 @@ def test_a_download_that_breaks_off_leaves_nothing_behind(files, tmp_path, mirro
 
 
 def test_auto_falls_back_with_a_warning_that_says_how_to_get_it(tmp_path):
-    with pytest.warns(bnn.SubsetWarning, match="bundled 5,000 images.*set BNN_TUTORIAL_DATA=FOLDER"):
+    with pytest.warns(bnn.SubsetWarning, match=r"bundled 5,000 images.*set BNN_TUTORIAL_DATA=FOLDER"):
         data = bnn.load_mnist(tmp_path / "mine")
     assert data.source == "subset"
 
 
 def test_full_raises_instead(tmp_path):
-    with pytest.raises(RuntimeError, match="neither found nor downloaded.*set BNN_TUTORIAL_DATA=FOLDER"):
+    with pytest.raises(RuntimeError, match=r"neither found nor downloaded.*set BNN_TUTORIAL_DATA=FOLDER"):
         bnn.load_mnist(tmp_path / "mine", source="full")
 
 
@@ -182,7 +182,7 @@ def test_a_damaged_file_is_named_and_never_read(files, tmp_path, source, damage)
     raw = place(tmp_path / "mine", files)
     file = raw / "t10k-images-idx3-ubyte"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(ValueError, match="t10k-images-idx3-ubyte is damaged: expected MD5 .* Delete the file"):
+    with pytest.raises(ValueError, match=r"t10k-images-idx3-ubyte is damaged: expected MD5 .* Delete the file"):
         bnn.load_mnist(tmp_path / "mine", source=source)
 
 
@@ -234,7 +234,7 @@ def test_full_mnist_has_its_known_counts(full):
 
 
 def test_unknown_source_is_refused():
-    with pytest.raises(ValueError, match="source must be .* got 'all'"):
+    with pytest.raises(ValueError, match=r"source must be .* got 'all'"):
         bnn.load_mnist(source="all")
 
 

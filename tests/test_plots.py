@@ -9,7 +9,7 @@ import bnn_tutorial as bnn
 from bnn_tutorial import plots
 
 mpl.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 
 @pytest.fixture(autouse=True)

@@ -157,7 +157,7 @@ def interrupt_in_epoch(monkeypatch, number):
 
 def test_ctrl_c_keeps_the_epochs_done_and_the_model_as_it_was_then(tiny, monkeypatch):
     interrupt_in_epoch(monkeypatch, 3)
-    with pytest.warns(UserWarning, match="interrupted in epoch 3: kept the 2 before it"):
+    with pytest.warns(UserWarning, match="interrupted: kept the 2 epochs that were done"):
         history, model = train(tiny, epochs=9)
     monkeypatch.undo()
     whole, expected = train(tiny, epochs=2)

@@ -1,0 +1,108 @@
+"""Seconds an epoch of `bnn.train`, against the matrix products that it cannot do without and against the stock loop.
+
+Three contestants take turns, an epoch of the whole training set at a time (the stock loop an eighth of one), so that a
+slow minute of a shared machine slows all of them. Each ratio is the median over the rounds of the ratio in a round.
+
+(a) products: the eight matrix products of a step, forward and backward, in float32 and nothing else;
+(b) stock:    the same network under the loop of most PyTorch tutorials: torchvision's MNIST with `ToTensor`, a
+              shuffling `DataLoader`, `Adam` as it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+
+import bnn_tutorial as bnn
+from bnn_tutorial.data import _torchvision_mnist
+
+WIDTHS = (784, 300, 100, 10)
+BATCH = 64
+IMAGES = 60_000  # in an epoch; on a machine without the whole of MNIST the subset is repeated
+STOCK_SHARE = 8
+
+
+def ours(data: bnn.Mnist) -> Callable[[], float]:
+    def run() -> float:
+        history, _ = bnn.train(bnn.TrainConfig(epochs=1, batch_size=BATCH, device="cpu"), data, progress=False)
+        return history["seconds"].item()
+
+    return run
+
+
+def products() -> Callable[[], float]:
+    """For each layer x Wᵀ and dyᵀ x, and dy W for all but the first, whose input needs no gradient."""
+    layers = [(torch.randn(BATCH, i), torch.randn(o, i), torch.randn(BATCH, o)) for i, o in pairwise(WIDTHS)]
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(-(-IMAGES // BATCH)):
+            for depth, (x, w, dy) in enumerate(layers):
+                torch.mm(x, w.T)
+                torch.mm(dy.T, x)
+                if depth:
+                    torch.mm(dy, w)
+        return time.perf_counter() - start
+
+    return run
+
+
+def stock(data: bnn.Mnist) -> Callable[[], float]:
+    from torchvision.transforms import ToTensor
+
+    class StockMnist(_torchvision_mnist().MNIST):
+        """torchvision's MNIST and its way to make a sample, over images that are in memory already."""
+
+        def __init__(self):
+            part = IMAGES // STOCK_SHARE
+            self.data, self.targets = data.train_images[:part].reshape(-1, 28, 28), data.train_labels[:part]
+            self.transform, self.target_transform = ToTensor(), None
+
+    loader = DataLoader(StockMnist(), batch_size=BATCH, shuffle=True)
+    model = nn.Sequential(nn.Flatten(), bnn.binary_mlp(WIDTHS))
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-4)
+
+    def run() -> float:
+        start = time.perf_counter()
+        for x, y in loader:
+            optimiser.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimiser.step()
+        return (time.perf_counter() - start) * STOCK_SHARE
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=11, help="turns that each contestant takes (%(default)s)")
+    options = parser.parse_args()
+
+    mnist = bnn.load_mnist()
+    repeats = IMAGES // len(mnist.train_images)
+    train_set = mnist.train_images.repeat(repeats, 1), mnist.train_labels.repeat(repeats)
+    data = bnn.Mnist(*train_set, mnist.test_images, mnist.test_labels)
+    contestants = {"bnn.train": ours(data), "(a) products": products(), "(b) stock": stock(data)}
+    for run in contestants.values():
+        run()  # warm up
+    rounds = [{name: run() for name, run in contestants.items()} for _ in range(options.rounds)]
+
+    print(f"Training {'-'.join(map(str, WIDTHS))} at batch {BATCH}, {torch.get_num_threads()} threads, by the epoch:")
+    for name in contestants:
+        print(f"  {name:13} {statistics.median(r[name] for r in rounds):6.2f} s")
+    over_products = statistics.median(r["bnn.train"] / r["(a) products"] for r in rounds)
+    over_stock = statistics.median(r["(b) stock"] / r["bnn.train"] for r in rounds)
+    print(f"  {over_products:.2f} times the products (to reach: at most 2.0)")
+    print(f"  {over_stock:.2f} times faster than the stock loop (to reach: at least 4)")
+
+
+if __name__ == "__main__":
+    main()

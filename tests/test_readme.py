@@ -1,0 +1,50 @@
+"""The README's example runs, and its figures are those of the experiment."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_example_prints_what_the_readme_says():
+    example = re.search(r"```pycon\n(.*?)```", TEXT, re.DOTALL).group(1)
+    test = doctest.DocTestParser().get_doctest(example, {}, "README", "README.md", 0)
+    assert len(test.examples) == 10
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_accuracies_are_those_of_the_five_seeds():
+    accuracy = pd.read_csv(ROOT / "experiments" / "tutorial_seeds.csv")["acc_test"]
+    assert len(accuracy) == 5
+    assert f"{accuracy.mean():.3f} ± {accuracy.std():.3f}" in TEXT
+    assert f"the worst {accuracy.min():.3f}, the best {accuracy.max():.3f}" in TEXT
+
+
+def test_accuracies_are_what_the_tutorial_promises():
+    accuracy = pd.read_csv(ROOT / "experiments" / "tutorial_seeds.csv")["acc_test"]
+    assert accuracy.between(0.83, 0.90).all()
+    assert accuracy.mean() >= 0.85
+
+
+def test_line_count_is_that_of_the_library():
+    lines = sum(len(file.read_text().splitlines()) for file in (ROOT / "bnn_tutorial").glob("*.py"))
+    assert f"some {round(lines, -2):,} lines" in TEXT
+
+
+def test_readme_is_short():
+    prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
+    assert len(prose.split()) <= 450
+
+
+@pytest.mark.parametrize("target", re.findall(r"make (\w+)", TEXT))
+def test_every_command_named_exists(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_links_lead_to_files():
+    assert all((ROOT / link).exists() for link in re.findall(r"\]\((?!http)(.*?)\)", TEXT))
