@@ -6,5 +6,5 @@ function makeReachable(element) {
   else element.removeAttribute("tabindex");
 }
 
-const observer = new ResizeObserver((entries) => entries.forEach((entry) => makeReachable(entry.target)));
-document.querySelectorAll(wide).forEach((element) => observer.observe(element));
+// The body's size changes with the window's, when a fold opens, and when the theme has wrapped the tables.
+new ResizeObserver(() => document.querySelectorAll(wide).forEach(makeReachable)).observe(document.body);
