@@ -107,7 +107,7 @@ def train(
         progress: whether to show a bar.
 
     Returns:
-        The history, a row an epoch, and the trained network, on the device that it was trained on. The columns:
+        The history, a row an epoch, and the trained network, on the device that it was trained on. Columns are
 
         - `epoch`: from 1;
         - `loss_train`, `loss_test`: in nats;
