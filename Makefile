@@ -45,6 +45,7 @@ lab: $(INSTALLED) ## open the notebooks in JupyterLab
 
 # This variable makes OpenBLAS take slower kernels than the machine has; a peer must not be handicapped.
 bench: $(INSTALLED) ## measure speed against peers and limits, as ratios
+	$(RUN) benchmarks.import_time
 	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.training
 
 format: $(INSTALLED) ## let ruff mend what it can

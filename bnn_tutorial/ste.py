@@ -321,7 +321,7 @@ def ada_ste(x: Tensor) -> Tensor:
     """
 
     def surrogate(x, g):
-        back = torch.where(torch.sign(x) * g > 0, g * (2 / (1 + x.abs())), 0)
+        back = torch.where(x * g > 0, g * (2 / (1 + x.abs())), 0)
         return torch.where(x.abs() < 1, g, back)
 
     return _Estimator.apply(x, F.hardtanh, surrogate)
