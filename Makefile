@@ -5,28 +5,37 @@ RUN := $(VENV)/bin/python -m
 INSTALLED := $(VENV)/installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 # Notebooks run in their own folder, where a relative path would lead elsewhere.
 ifdef BNN_TUTORIAL_DATA
 export BNN_TUTORIAL_DATA := $(abspath $(BNN_TUTORIAL_DATA))
 endif
 
-.PHONY: help tutorial test notebooks lab bench format clean
+.PHONY: help tutorial test site serve notebooks lab bench format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --constraint constraints.txt --editable ".[notebooks,test]"
+	$(RUN) pip install --quiet --constraint constraints.txt --editable ".[notebooks,docs,test]"
 	touch $@
 
-tutorial: $(INSTALLED) ## train the tutorial's network, print its table beside Bender's, save the plots in build/
+tutorial: $(INSTALLED) ## train the tutorial's network, print its table beside Bender's, build the site
 	$(RUN) bnn_tutorial
+	@$(MAKE) --no-print-directory site
 
-test: $(INSTALLED) ## the gate: ruff, the tests with doctests, the notebooks
+test: $(INSTALLED) ## the gate: ruff, the tests with doctests, the notebooks, the site in a browser
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) pytest
+
+site: $(INSTALLED) ## build the site into site/; a broken link fails the build
+	$(RUN) mkdocs build --strict --quiet
+	@echo "The site is in $(CURDIR)/site: 'make serve' shows it in your browser"
+
+serve: $(INSTALLED) ## show the site and follow your changes
+	$(RUN) mkdocs serve --open
 
 notebooks: $(INSTALLED) ## execute the notebooks in place and clean them for git
 	$(RUN) tools.execute_notebooks notebooks/*.ipynb

@@ -31,7 +31,7 @@ def bender_history() -> pd.DataFrame:
         Ten rows with the columns `epoch, loss_train, loss_test, acc_train, acc_test`, named as in `train`. Accuracies
         are shares in [0, 1]; on the test set over 9,984 images, since its loader drops the last partial batch.
 
-    Example:
+    Examples:
         >>> bender_history()["acc_test"].iloc[-1]
         np.float64(0.867)
 

@@ -46,7 +46,8 @@ class Mnist:
     Attributes:
         train_images: (N, 784) uint8, one image a row, 0 is the background and 255 full ink.
         train_labels: (N,) int64, the digit, 0 to 9.
-        test_images, test_labels: the same for the test set.
+        test_images: the same for the test set.
+        test_labels: the same for the test set.
         source: "full" (60,000 and 10,000 images), "subset" (4,000 and 1,000), or the name of your own data.
 
     Raises:
@@ -108,7 +109,7 @@ def load_mnist(root: str | Path | None = None, source: str = "auto") -> Mnist:
 def scale_pixels(images: Tensor) -> Tensor:
     """uint8 pixels, 0 to 255, any shape -> float32 in [0, 1], the same shape: what the models take.
 
-    Example:
+    Examples:
         >>> scale_pixels(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist()
         [0.0, 0.20000000298023224, 1.0]
     """

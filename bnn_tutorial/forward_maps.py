@@ -32,10 +32,13 @@ class ForwardMap(Protocol):
     `layer` is the layer itself, so a map reaches `layer.weight`, `layer.bias` (or None), `layer.training` and, in a
     convolution, `layer.stride` and `layer.padding`.
 
-    Example, weights of three values:
+    Examples:
+        Weights of three values:
+
         >>> from bnn_tutorial import GenDense
         >>> def ternary_linear(layer, x):
-        ...     return F.linear(x, layer.weight.sign() * (layer.weight.abs() > 0.05), layer.bias)
+        ...     weight = layer.weight.sign() * (layer.weight.abs() > 0.05)
+        ...     return F.linear(x, weight, layer.bias)
         >>> GenDense(784, 300, forward_map=ternary_linear)
         GenDense(784, 300, forward_map=ternary_linear)
     """

@@ -71,7 +71,7 @@ class GenDense(_GenLayer):
     Raises:
         ValueError: if a width is below 1; when called, if x is not floating point (..., in_features).
 
-    Example:
+    Examples:
         >>> from bnn_tutorial import binary_linear, sign_ste
         >>> layer = GenDense(3, 2, activation=sign_ste, forward_map=binary_linear)
         >>> layer
@@ -113,7 +113,11 @@ class GenConv2d(_GenLayer):
         kernel_size: side of the square kernel in pixels, at least 1.
         stride: step of the kernel in pixels, at least 1; default 1.
         padding: rows and columns of zeros on each side; default 0.
-        activation, forward_map, bias, normalise, generator: as in `GenDense`; the default map is `conv2d`.
+        activation: as in `GenDense`.
+        forward_map: as in `GenDense`; default `conv2d`.
+        bias: as in `GenDense`.
+        normalise: as in `GenDense`.
+        generator: as in `GenDense`.
 
     Attributes:
         weight: (out_channels, in_channels, kernel_size, kernel_size), the latent weights, float32.
@@ -122,7 +126,7 @@ class GenConv2d(_GenLayer):
     Raises:
         ValueError: if a size is out of range; when called, if x is not floating point (N, in_channels, H, W).
 
-    Example:
+    Examples:
         >>> from bnn_tutorial import binary_conv2d, sign_ste
         >>> layer = GenConv2d(1, 32, kernel_size=3, activation=sign_ste, forward_map=binary_conv2d)
         >>> layer
@@ -176,7 +180,7 @@ def clamp_latent_weights_(model: nn.Module, limit: float = 1.0) -> None:
     The forward pass does not see it. It keeps a weight from drifting so far out that it can no longer change its sign:
     BinaryConnect, section 2.4 (arXiv 1511.00363).
 
-    Example:
+    Examples:
         >>> from bnn_tutorial import binary_linear
         >>> layer = GenDense(2, 1, forward_map=binary_linear)
         >>> _ = layer.weight.data.copy_(torch.tensor([[-3.0, 0.5]]))

@@ -40,7 +40,7 @@ def binary_mlp(
     Raises:
         ValueError: if there are fewer than two widths, or one is below 1.
 
-    Example:
+    Examples:
         >>> binary_mlp()
         Sequential(
           (0): GenDense(784, 300, activation=sign_ste, forward_map=binary_linear)
@@ -81,7 +81,7 @@ def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> pd.Da
     Raises:
         ValueError: if `input_shape` has to be given and is not.
 
-    Example:
+    Examples:
         >>> table = summary(binary_mlp())
         >>> table.loc["total", ["one_bit_weights", "float_parameters", "bytes_packed"]].astype(int).tolist()
         [266200, 410, 34915]

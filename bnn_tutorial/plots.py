@@ -100,7 +100,8 @@ def plot_predictions(
 
     Args:
         images: (N, side * side), any numeric dtype, dark ink is large.
-        labels, predictions: (N,) classes.
+        labels: (N,) the true classes.
+        predictions: (N,) the classes that a network named.
         columns: images in a row.
         ax: where to draw; default a new figure.
     """

@@ -83,7 +83,7 @@ def sign(x: Tensor) -> Tensor:
     Raises:
         TypeError: if `x` is not a floating-point tensor.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([-2.0, -0.0, 0.5], requires_grad=True)
         >>> y = sign(x)
         >>> y.sum().backward()
@@ -106,7 +106,7 @@ def hard_sigmoid(x: Tensor) -> Tensor:
     Returns:
         The shape of `x`, values in [0, 1].
 
-    Example:
+    Examples:
         >>> hard_sigmoid(torch.tensor([-3.0, -0.5, 0.0, 3.0])).tolist()
         [0.0, 0.25, 0.5, 1.0]
 
@@ -129,7 +129,7 @@ def sign_ste(x: Tensor) -> Tensor:
     Raises:
         TypeError: if `x` is not a floating-point tensor.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
         >>> y = sign_ste(x)
         >>> y.sum().backward()
@@ -157,7 +157,7 @@ def clipped_sign_ste(x: Tensor, clip: float = 1.0) -> Tensor:
         TypeError: if `x` is not a floating-point tensor.
         ValueError: if `clip` is not positive.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([-2.0, 0.0, 1.0], requires_grad=True)
         >>> y = clipped_sign_ste(x)
         >>> y.sum().backward()
@@ -188,7 +188,7 @@ def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None) -> 
     Raises:
         TypeError: if `x` is not a floating-point tensor.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([-1.5, 0.0, 0.0, 0.0, 1.5], requires_grad=True)
         >>> y = stochastic_sign_ste(x, generator=torch.Generator().manual_seed(0))
         >>> y.sum().backward()
@@ -219,7 +219,7 @@ def tanh_sign(x: Tensor) -> Tensor:
     Raises:
         TypeError: if `x` is not a floating-point tensor.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([-20.0, 0.0], requires_grad=True)
         >>> y = tanh_sign(x)
         >>> y.sum().backward()
@@ -245,7 +245,7 @@ def approx_sign(x: Tensor) -> Tensor:
     Raises:
         TypeError: if `x` is not a floating-point tensor.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
         >>> y = approx_sign(x)
         >>> y.sum().backward()
@@ -273,7 +273,7 @@ def swish_sign(x: Tensor, beta: float = 5.0) -> Tensor:
         TypeError: if `x` is not a floating-point tensor.
         ValueError: if `beta` is not positive.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([-1e30, 0.0], requires_grad=True)
         >>> y = swish_sign(x)
         >>> y.sum().backward()
@@ -308,7 +308,7 @@ def ada_ste(x: Tensor) -> Tensor:
     Raises:
         TypeError: if `x` is not a floating-point tensor.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([-3.0, 0.5, 3.0], requires_grad=True)
         >>> y = ada_ste(x)
         >>> y.sum().backward()

@@ -107,10 +107,13 @@ def train(
         progress: whether to show a bar.
 
     Returns:
-        history: a row an epoch, with `epoch` (from 1), `loss_train, loss_test` (nats), `acc_train, acc_test` (shares in
-            [0, 1]), `flip_ratio` (share of the binary weights whose sign at the end of the epoch is not the one at its
-            start) and `seconds` (of training, without evaluation).
-        model: the trained network, on the CPU or the device that it was trained on.
+        The history, a row an epoch, and the trained network, on the device that it was trained on. Columns are
+
+        - `epoch`: from 1;
+        - `loss_train`, `loss_test`: in nats;
+        - `acc_train`, `acc_test`: shares in [0, 1];
+        - `flip_ratio`: share of the binary weights whose sign at the end of the epoch is not the one at its start;
+        - `seconds`: of training, without evaluation.
 
     Raises:
         ValueError: if the data do not fit the model: pixels or labels out of its range.

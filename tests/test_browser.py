@@ -1,0 +1,174 @@
+"""The built site in a real browser: loading, reading, searching, and getting about by keyboard."""
+
+import os
+import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from threading import Thread
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1440, "height": 900}
+VIEWS = [
+    pytest.param(size, scheme, id=f"{size['width']}-{scheme}")
+    for size in (PHONE, DESKTOP)
+    for scheme in ("light", "dark")
+]
+NOTEBOOK = "notebooks/01_binary_neural_network/"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server(site):
+    """The address of the site, under the same path as on GitHub Pages."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=site.parent)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{site.name}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None and "CI" in os.environ:
+        pytest.fail("no browser was found: install chromium")
+    if found is None:
+        pytest.skip("no browser was found: install chromium to run the browser tests")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server, request):
+    """A page of the size and colour scheme that the test is parametrised with; desktop and light by default."""
+    values = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    size, scheme = values.get("size", DESKTOP), values.get("scheme", "light")
+    context = browser.new_context(base_url=server, viewport=size, color_scheme=scheme, reduced_motion="reduce")
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize(("size", "scheme"), [VIEWS[0], VIEWS[3]])
+def test_every_page_loads_in_silence_and_from_here(page, server, pages, size, scheme):
+    faults = []
+    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("response", lambda response: faults.append(response.url) if response.status >= 400 else None)
+    page.on("request", lambda it: faults.append(it.url) if not it.url.startswith((server, "data:", "blob:")) else None)
+    for address in pages:
+        page.goto(address, wait_until="networkidle")
+    assert faults == []
+
+
+@pytest.mark.parametrize(("size", "scheme"), VIEWS)
+def test_every_page_takes_the_scheme_and_the_width_of_the_device(page, pages, size, scheme):
+    expected = {"light": "default", "dark": "slate"}[scheme]
+    wrong = []
+    for address in pages:
+        page.goto(address)
+        shown = page.evaluate("document.body.dataset.mdColorScheme")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        wrong += [(address, shown, width)] if (shown, width) != (expected, size["width"]) else []
+    assert wrong == []
+
+
+# Contrast, the slowest of axe's rules, does not depend on the width.
+@pytest.mark.parametrize(("size", "scheme"), [VIEWS[0], *VIEWS[2:]])
+def test_no_page_has_a_fault_of_accessibility(page, pages, size, scheme):
+    axe = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+    options["rules"] = {"color-contrast": {"enabled": size == DESKTOP}}
+    faults = []
+    for address in pages:
+        page.goto(address)
+        page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+        page.evaluate(axe)
+        found = page.evaluate("(options) => axe.run(options)", options)["violations"]
+        faults += [(address, fault["id"], node["html"]) for fault in found for node in fault["nodes"]]
+    assert faults == []
+
+
+def test_a_fold_opens_and_closes_by_keyboard(page):
+    page.goto(NOTEBOOK)
+    fold = page.locator("details.fold").first
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert fold.locator("pre").first.is_visible()
+    page.keyboard.press("Space")
+    assert not fold.locator("pre").first.is_visible()
+
+
+def test_the_first_key_leads_past_the_navigation(page):
+    page.goto("faq/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('.md-skip')")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('article') !== null")
+
+
+@pytest.mark.parametrize("size", [PHONE])
+def test_what_is_wider_than_the_phone_can_be_scrolled_by_keyboard(page, size):
+    page.goto("from-julia/")
+    table = page.locator(".md-typeset__scrollwrap[tabindex='0']").first  # Safari needs the attribute to focus it
+    table.focus(timeout=5000)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+def test_the_switch_of_the_scheme_works_by_keyboard(page):
+    page.goto("")
+    page.locator("label.md-header__button[for=__palette_1]").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.body.dataset.mdColorScheme === 'slate'")
+
+
+@pytest.mark.parametrize("address", [NOTEBOOK, "faq/"])
+def test_math_is_drawn_from_mathml(page, address):
+    page.goto(address)
+    formulas = page.locator("article math")
+    assert formulas.count() > 0
+    assert all(formula.bounding_box()["height"] > 5 for formula in formulas.all() if formula.is_visible())
+    assert "\\(" not in page.locator("article").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("query", "address"),
+    [
+        ("batch norm threshold", "faq/"),
+        ("logitcrossentropy", "from-julia/"),
+        ("XNOR", "references/"),
+        ("clamp_latent_weights_", "api/layers/"),
+        ("handling dependencies", NOTEBOOK),
+    ],
+)
+def test_the_search_finds_the_right_page_first(page, server, query, address):
+    page.goto("")
+    page.get_by_role("textbox", name="Search").press_sequentially(query)
+    first = page.locator(".md-search-result__item a").first
+    first.wait_for(state="attached")
+    assert first.evaluate("(link) => link.href").startswith(server + address)
+
+
+def test_pages_lead_on_and_back(page, server):
+    page.goto(NOTEBOOK)
+    page.get_by_role("link", name="Next:").click()
+    assert page.url == f"{server}from-julia/"
+    page.get_by_role("link", name="Previous:").click()
+    assert page.url == server + NOTEBOOK
+
+
+def test_a_notebook_is_downloaded_with_its_name(page):
+    page.goto(NOTEBOOK)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "01_binary_neural_network.ipynb"
