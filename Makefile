@@ -7,9 +7,12 @@ INSTALLED := $(VENV)/installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 # Notebooks run in their own folder, where a relative path would lead elsewhere.
+ABSOLUTE := import os, pathlib; print(pathlib.Path(os.environ["BNN_TUTORIAL_DATA"]).expanduser().absolute())
 ifdef BNN_TUTORIAL_DATA
-export BNN_TUTORIAL_DATA := $(abspath $(BNN_TUTORIAL_DATA))
+export BNN_TUTORIAL_DATA := $(shell $(PYTHON) -c '$(ABSOLUTE)')
 endif
+
+OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"
 
 .PHONY: help tutorial test site serve notebooks lab bench format clean
 
@@ -17,7 +20,8 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit($(OLD) if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear $(VENV)
 	$(RUN) pip install --quiet --constraint constraints.txt --editable ".[notebooks,docs,test]"
 	touch $@
 
@@ -43,7 +47,7 @@ notebooks: $(INSTALLED) ## execute the notebooks in place and clean them for git
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(RUN) jupyter lab notebooks
 
-# This variable makes OpenBLAS take slower kernels than the machine has; a peer must not be handicapped.
+# Where this variable is set, OpenBLAS takes slower kernels than the machine has; a peer must not be handicapped.
 bench: $(INSTALLED) ## measure speed against peers and limits, as ratios
 	$(RUN) benchmarks.import_time
 	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.training

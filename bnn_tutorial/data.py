@@ -12,8 +12,9 @@ import socket
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
 
@@ -97,7 +98,7 @@ def load_mnist(root: str | Path | None = None, source: str = "auto") -> Mnist:
         return _bundled_subset()
     try:
         return _read(_find_or_download(root))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # torchvision's first lines say less
         if source == "full":
             raise RuntimeError(f"MNIST was neither found nor downloaded ({reason}). {HOW_TO_GET_IT}") from error
@@ -149,8 +150,7 @@ def _download(folder: Path) -> Path:
     """Download into a temporary folder beside the destination, verify, then move: all or nothing."""
     mnist = _torchvision_mnist()
     raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=raw) as temporary, _socket_timeout(TIMEOUT):
+    with _new_folder(raw), tempfile.TemporaryDirectory(dir=raw) as temporary, _socket_timeout(TIMEOUT):
         downloaded = Path(mnist.MNIST(temporary, download=True).raw_folder)
         for name in MD5:
             if not _verified(downloaded / name):
@@ -158,6 +158,20 @@ def _download(folder: Path) -> Path:
         for name in MD5:
             os.replace(downloaded / name, raw / name)
     return raw
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make the folder and its parents; if the block fails, remove those of them that were made for it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # not empty, or never made
+                path.rmdir()
+        raise
 
 
 @contextmanager

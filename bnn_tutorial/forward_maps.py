@@ -37,28 +37,34 @@ class ForwardMap(Protocol):
 
         >>> from bnn_tutorial import GenDense
         >>> def ternary_linear(layer, x):
-        ...     weight = layer.weight.sign() * (layer.weight.abs() > 0.05)
+        ...     weight = sign_ste(layer.weight) * (layer.weight.abs() > 0.05)
         ...     return F.linear(x, weight, layer.bias)
-        >>> GenDense(784, 300, forward_map=ternary_linear)
-        GenDense(784, 300, forward_map=ternary_linear)
+        >>> layer = GenDense(2, 1, forward_map=ternary_linear)
+        >>> layer
+        GenDense(2, 1, forward_map=ternary_linear)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[-0.3, 0.01]]))
+        >>> layer(torch.tensor([5.0, 7.0])).item()
+        -5.0
     """
 
     def __call__(self, layer: nn.Module, x: Tensor) -> Tensor: ...
 
 
 def binary_weights(forward_map: ForwardMap) -> ForwardMap:
-    """Mark a map that uses no more of `layer.weight` than its signs.
+    """Mark a map of which a trained layer has to keep one bit a weight, its sign.
 
-    `summary` then counts one bit a weight, and `clamp_latent_weights_` and the flip ratio include the layer.
+    `summary` then counts the layer's weights as one bit each, and clamping and the flip ratio include it. A map may add
+    a scale for each unit, as XNOR-Net's does; `summary` does not see such scales.
     """
     forward_map.binary_weights = True
     return forward_map
 
 
 def has_binary_weights(layer: nn.Module) -> bool:
-    """Whether `layer` has a forward map marked with `binary_weights` (also inside a `functools.partial`)."""
+    """Whether `layer` has a forward map marked with `binary_weights`, or a `functools.partial` of one."""
     forward_map = getattr(layer, "forward_map", None)
-    return getattr(getattr(forward_map, "func", forward_map), "binary_weights", False)
+    function = getattr(forward_map, "func", forward_map)
+    return getattr(forward_map, "binary_weights", False) or getattr(function, "binary_weights", False)
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:

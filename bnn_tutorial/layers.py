@@ -69,7 +69,8 @@ class GenDense(_GenLayer):
         bias: (out_features,) or None.
 
     Raises:
-        ValueError: if a width is below 1; when called, if x is not floating point (..., in_features).
+        ValueError: if a width is below 1; when called, if x is not floating point (..., in_features), or with
+            `normalise` (N, in_features).
 
     Examples:
         >>> from bnn_tutorial import binary_linear, sign_ste
@@ -97,8 +98,10 @@ class GenDense(_GenLayer):
         self.in_features, self.out_features = in_features, out_features
 
     def _check_input(self, x: Tensor) -> None:
-        if not x.is_floating_point() or x.dim() < 1 or x.shape[-1] != self.in_features:
-            raise ValueError(f"GenDense expects float x of shape (..., {self.in_features}), got {_describe(x)}")
+        fits = x.dim() >= 1 if self.norm is None else x.dim() == 2
+        if not (fits and x.is_floating_point() and x.shape[-1] == self.in_features):
+            rows = "..." if self.norm is None else "N"
+            raise ValueError(f"GenDense expects float x of shape ({rows}, {self.in_features}), got {_describe(x)}")
 
     def extra_repr(self) -> str:
         return ", ".join([f"{self.in_features}, {self.out_features}", *self._options(linear)])
@@ -177,7 +180,7 @@ def binary_layers(model: nn.Module) -> list[nn.Module]:
 def clamp_latent_weights_(model: nn.Module, limit: float = 1.0) -> None:
     """Clamp the latent weights of the binary layers to [-limit, limit], in place.
 
-    The forward pass does not see it. It keeps a weight from drifting so far out that it can no longer change its sign:
+    No sign changes by it. It keeps a weight from drifting so far out that its sign takes ever longer to change:
     BinaryConnect, section 2.4 (arXiv 1511.00363).
 
     Examples:
@@ -195,7 +198,8 @@ def clamp_latent_weights_(model: nn.Module, limit: float = 1.0) -> None:
 def _name(function: Callable) -> str:
     """How a function is typed: `clipped_sign_ste`, or `clipped_sign_ste(clip=2.0)` for a partial of it."""
     if isinstance(function, partial):
-        return f"{_name(function.func)}({', '.join(f'{key}={value}' for key, value in function.keywords.items())})"
+        named = [f"{key}={value}" for key, value in function.keywords.items() if key != "generator"]
+        return f"{_name(function.func)}({', '.join([*map(str, function.args), *named])})"
     return getattr(function, "__name__", None) or repr(function)
 
 

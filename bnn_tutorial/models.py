@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -64,7 +64,7 @@ def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> pd.Da
     """What each layer of a network stores and computes for one input, and the total.
 
     Args:
-        model: any module; `GenDense` and `GenConv2d` layers with a binary map count as binary, all else as float.
+        model: layers with a binary forward map count as binary, all else as float.
         input_shape: shape of one input, without the batch; default the width of the first layer where that is dense.
 
     Returns:
@@ -88,9 +88,9 @@ def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> pd.Da
     """
     import pandas as pd
 
-    layers = _parametrised(model)
-    traced = _trace(model, layers, input_shape)
-    table = pd.DataFrame.from_dict({name: _row(m, *traced[m]) for name, m in layers.items()}, orient="index")
+    modules = _parametrised(model)
+    calls = _trace(model, modules.values(), input_shape)
+    table = pd.DataFrame.from_dict({name: _row(m, calls[m]) for name, m in modules.items()}, orient="index")
     table.loc["total"] = table.sum()
     table.insert(4, "compression", table["bytes_now"] / table["bytes_packed"])
     return table.rename_axis("layer")
@@ -113,46 +113,61 @@ def _parametrised(model: nn.Module) -> dict[str, nn.Module]:
     """The modules that own parameters, by path and class; a layer's own batch norm belongs to the layer."""
     owners = {name: m for name, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None}
     inner = {id(m.norm) for m in owners.values() if isinstance(m, GenDense | GenConv2d)}
-    return {f"{name} {type(m).__name__}".strip(): m for name, m in owners.items() if id(m) not in inner}
+    rows = {f"{name} {type(m).__name__}".strip(): m for name, m in owners.items() if id(m) not in inner}
+    if not rows:
+        raise ValueError(f"expected a model with parameters, got {type(model).__name__} without any")
+    return rows
 
 
-def _trace(model: nn.Module, layers: dict[str, nn.Module], input_shape: Sequence[int] | None) -> dict:
-    """Run one random input through the model in `eval` mode; each layer's input and output."""
-    first = next(iter(layers.values()), None)
+def _trace(model: nn.Module, modules: Iterable[nn.Module], input_shape: Sequence[int] | None) -> dict:
+    """Run one random image through the model; for each module its calls, (input, output)."""
+    first = next(iter(modules))
     if input_shape is None:
         if not isinstance(first, GenDense):
             raise ValueError("the first layer is not a GenDense: give input_shape, for example summary(model, (784,))")
         input_shape = (first.in_features,)
-    seen = {}
-
-    def record(module, inputs, output):
-        seen[module] = (inputs[0], output)
-
-    hooks = [m.register_forward_hook(record) for m in layers.values()]
+    calls = {module: [] for module in modules}
+    hooks = [m.register_forward_hook(lambda m, inputs, z: calls[m].append((inputs[0], z))) for m in modules]
     try:
         pixels = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
         with eval_mode(model):
-            model(pixels.to(first.weight.device))
+            model(pixels.to(next(model.parameters())))
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
+    return calls
 
 
-def _row(layer: nn.Module, x: Tensor, z: Tensor) -> dict[str, int]:
-    vectors = [*layer.parameters(), *(b for b in layer.buffers() if b.is_floating_point())]
-    one_bit = layer.weight.numel() if has_binary_weights(layer) else 0
-    floats = sum(v.numel() for v in vectors) - one_bit
-    # Each weight takes part once for each position of the output; a vector of scales does no products.
-    macs = layer.weight.numel() * z.numel() // layer.weight.shape[0] if layer.weight.dim() > 1 else 0
-    # Zero padding counts as real: 0 is a third value beside -1 and +1.
-    binary_input = bool((x.abs() == 1).all()) and not getattr(layer, "padding", 0)
-    one_bit_macs = macs if one_bit and binary_input else 0
+def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> dict[str, int]:
+    binary = has_binary_weights(module)
+    one_bit = module.weight.numel() if binary else 0
+    floats = sum(v.numel() for v in _vectors(module)) - one_bit
+    macs = [_macs(module, z) for _, z in calls]
+    one_bit_macs = sum(n for n, (x, _) in zip(macs, calls, strict=True) if binary and _is_binary_input(module, x))
     return {
         "one_bit_weights": one_bit,
         "float_parameters": floats,
         "bytes_now": 4 * (one_bit + floats),
         "bytes_packed": -(-one_bit // 8) + 4 * floats,
         "one_bit_macs": one_bit_macs,
-        "float_macs": macs - one_bit_macs,
+        "float_macs": sum(macs) - one_bit_macs,
     }
+
+
+def _vectors(module: nn.Module) -> Iterator[Tensor]:
+    """What a module stores as real numbers, its own batch norm included."""
+    for owner in (module, getattr(module, "norm", None)):
+        if owner is not None:
+            yield from owner.parameters(recurse=False)
+            yield from (b for b in owner.buffers(recurse=False) if b.is_floating_point())
+
+
+def _macs(module: nn.Module, z: Tensor) -> int:
+    # Each weight of a matrix or a kernel takes part once for each position of the output.
+    weight = getattr(module, "weight", None)
+    return 0 if weight is None or weight.dim() < 2 else weight.numel() * z.numel() // weight.shape[0]
+
+
+def _is_binary_input(module: nn.Module, x: Tensor) -> bool:
+    # Zero padding counts as real: 0 is a third value beside -1 and +1.
+    return bool((x.abs() == 1).all()) and not getattr(module, "padding", 0)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLUE", "ORANGE", "VERMILION", "GREY", "plot_estimator", "plot_history", "plot_predictions", "plot_weights"]
 
-# Okabe and Ito's colours: told apart by every kind of eye, and by their lightness in print.
+# Okabe and Ito's colours, which are told apart by eyes that see fewer of them, too.
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
 
 _QUANTITIES = {"loss": "cross-entropy (nats)", "acc": "accuracy (share of the images)"}
@@ -88,7 +88,9 @@ def plot_weights(weight: Tensor, columns: int = 10, ax: Axes | None = None) -> A
         ax: where to draw; default a new figure.
     """
     ax = _axes(ax)
-    ax.imshow(_tiles(weight, columns, gap=2), cmap="gray", interpolation="nearest")
+    import matplotlib as mpl
+
+    ax.imshow(_tiles(weight, columns, gap=2), mpl.colormaps["gray"].with_extremes(bad=BLUE), interpolation="nearest")
     ax.set_axis_off()
     return ax
 

@@ -1,8 +1,8 @@
 """Binary activations and their estimators: `sign` forward, a surrogate gradient backward.
 
-The derivative of `sign` is 0 wherever it exists, so back-propagation through it learns nothing. Each estimator below
-keeps a step in the forward pass and puts another function's derivative in the backward pass; both halves of an
-estimator stand side by side in one function.
+The derivative of `sign` is 0 wherever it exists, so back-propagation through it learns nothing. The estimators below
+keep a step in the forward pass (`ada_ste` a ramp) and put another function's derivative in the backward pass; both
+halves of an estimator stand side by side in one function.
 
 Every function here maps a floating-point tensor to one of the same shape, dtype and device. NaN in, NaN out.
 """
@@ -33,12 +33,17 @@ __all__ = [
 class _Estimator(torch.autograd.Function):
     """y = quantise(x) forward; dx = surrogate(x, dy) backward, where dx and dy are the loss's gradients."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, x, quantise, surrogate):
+    def forward(x, quantise, surrogate):
         _check_float(x)
-        ctx.save_for_backward(x)
-        ctx.surrogate = surrogate
         return quantise(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, _, ctx.surrogate = inputs
+        ctx.save_for_backward(x)
 
     @staticmethod
     def backward(ctx, dy):
@@ -98,7 +103,7 @@ def sign(x: Tensor) -> Tensor:
 def hard_sigmoid(x: Tensor) -> Tensor:
     r"""A sigmoid of straight lines: the probability that `stochastic_sign_ste` returns +1.
 
-    p(x) = clip((x + 1) / 2, 0, 1); dp/dx = 1/2 inside |x| < 1, 0 outside.
+    p(x) = clip((x + 1) / 2, 0, 1); dp/dx = 1/2 if |x| <= 1, else 0.
 
     Args:
         x: any shape, floating point.
@@ -106,12 +111,16 @@ def hard_sigmoid(x: Tensor) -> Tensor:
     Returns:
         The shape of `x`, values in [0, 1].
 
+    Raises:
+        TypeError: if `x` is not a floating-point tensor.
+
     Examples:
         >>> hard_sigmoid(torch.tensor([-3.0, -0.5, 0.0, 3.0])).tolist()
         [0.0, 0.25, 0.5, 1.0]
 
-    Source: BinaryConnect, section 2.3 (arXiv 1511.00363). Not PyTorch's `hardsigmoid`, whose slope is 1/6.
+    Source: BinaryConnect, section 2.2 (arXiv 1511.00363). Not PyTorch's `hardsigmoid`, whose slope is 1/6.
     """
+    _check_float(x)
     return ((x + 1) / 2).clamp(0, 1)
 
 
@@ -195,7 +204,7 @@ def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None) -> 
         >>> y.tolist(), x.grad.tolist()
         ([-1.0, -1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0])
 
-    Source: BinaryConnect, section 2.3 (arXiv 1511.00363); `stoc_sign_STE` in Bender.
+    Source: BinaryConnect, section 2.2 (arXiv 1511.00363); `stoc_sign_STE` in Bender.
     """
 
     def draw_(x):
@@ -252,7 +261,7 @@ def approx_sign(x: Tensor) -> Tensor:
         >>> y.tolist(), x.grad.tolist()
         ([-1.0, 1.0, 1.0], [0.0, 2.0, 1.0])
 
-    Source: Bi-Real Net, section 3.3 (Liu et al. 2018, arXiv 1808.00278).
+    Source: Bi-Real Net (Liu et al. 2018, arXiv 1808.00278).
     """
     return _Estimator.apply(x, _step, lambda x, dy: dy * (2 - 2 * x.abs()).clamp(min=0))
 
@@ -280,7 +289,7 @@ def swish_sign(x: Tensor, beta: float = 5.0) -> Tensor:
         >>> y.tolist(), x.grad.abs().tolist()
         ([-1.0, 1.0], [0.0, 5.0])
 
-    Source: BNN+, section 3.1 (Darabi et al. 2018, arXiv 1812.11800).
+    Source: BNN+ (Darabi et al. 2018, arXiv 1812.11800).
     """
     _check_positive("beta", beta)
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,13 +55,13 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
-        if not (0 < self.learning_rate < math.inf):
+        if not isinstance(self.learning_rate, Real) or not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate!r}")
         if self.clamp not in ("epoch", "step", None):
             raise ValueError(f'clamp must be "epoch", "step" or None, got {self.clamp!r}')
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+        if not _is_whole(self.seed) or not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, got {self.seed!r}")
         _device(self.device)
 
@@ -116,7 +117,8 @@ def train(
         - `seconds`: of training, without evaluation.
 
     Raises:
-        ValueError: if the data do not fit the model: pixels or labels out of its range.
+        ValueError: if the data do not fit the model (pixels or labels out of its range), if it has nothing to train, or
+            if batch norm would get a batch of one image.
         KeyboardInterrupt: if it comes before the first epoch is done.
 
     Source: `train` in Bender's tutorial.
@@ -129,6 +131,7 @@ def train(
     if model is None:
         model = binary_mlp(generator=torch.Generator().manual_seed(config.seed))
     _check_fit(model.to(device), data)
+    _check_batches(model, config, data)
     rows, kept = [], None
     try:
         with _seeded(config.seed, device):
@@ -152,7 +155,7 @@ def _epochs(config: TrainConfig, data: Mnist, model: nn.Module, device: torch.de
     with _bar(config, data, progress) as bar:
         for epoch in range(1, config.epochs + 1):
             signs = _signs(model)
-            seconds = _train_epoch(config, model, adam, *_shuffled(*train_set, order), bar)
+            seconds = _train_epoch(config, model, adam, *train_set, order, bar)
             scores = _scores(model, train_set, test_set)
             flip_ratio = (_signs(model) != signs).float().mean().item()
             if config.clamp == "epoch":
@@ -161,14 +164,14 @@ def _epochs(config: TrainConfig, data: Mnist, model: nn.Module, device: torch.de
             yield {"epoch": epoch, **scores, "flip_ratio": flip_ratio, "seconds": seconds}
 
 
-def _train_epoch(config, model, adam, images, labels, bar) -> float:
-    """One pass over the images in the order given; its duration in seconds."""
+def _train_epoch(config, model, adam, images, labels, order, bar) -> float:
+    """One pass over the images in a new order; its duration in seconds."""
     model.train()
-    # Equal parts instead of full batches and a rest: no step is noisier than the others.
-    steps = _steps(config, len(images))
     start = time.perf_counter()
-    for x, y in zip(images.tensor_split(steps), labels.tensor_split(steps), strict=True):
-        loss = F.cross_entropy(model(scale_pixels(x)), y)
+    permutation = torch.randperm(len(images), generator=order).to(images.device)
+    # Equal parts instead of full batches and a rest: no step is noisier than the others.
+    for batch in permutation.tensor_split(_steps(config, len(images))):
+        loss = F.cross_entropy(model(scale_pixels(images[batch])), labels[batch])
         adam.step(torch.autograd.grad(loss, adam.parameters, materialize_grads=True))
         if config.clamp == "step":
             clamp_latent_weights_(model)
@@ -176,11 +179,6 @@ def _train_epoch(config, model, adam, images, labels, bar) -> float:
     if images.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - start
-
-
-def _shuffled(images: Tensor, labels: Tensor, order: torch.Generator) -> tuple[Tensor, Tensor]:
-    permutation = torch.randperm(len(images), generator=order).to(images.device)
-    return images[permutation], labels[permutation]
 
 
 def _scores(model: nn.Module, train_set: tuple, test_set: tuple) -> dict[str, float]:
@@ -204,10 +202,18 @@ def _bar(config: TrainConfig, data: Mnist, progress: bool) -> tqdm:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Dropout takes no generator, so the global one is seeded inside and given back as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    """Dropout takes no generator, so the device's global one is seeded inside and given back as it was."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        for gpu in cuda:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _device(name: str | None) -> torch.device:
@@ -215,18 +221,34 @@ def _device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).item()  # a device that cannot give a number back cannot train
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, TypeError) as error:
         raise ValueError(f'device {name!r} cannot be used here ({error}): try None, "cpu" or "cuda"') from error
     return device
 
 
 def _check_fit(model: nn.Module, data: Mnist) -> None:
-    """Run one image before the training starts: layers reject a wrong width themselves."""
-    device = next(model.parameters()).device
-    with eval_mode(model):
-        classes = model(scale_pixels(data.train_images[:1].to(device))).shape[-1]
+    """Run one image before the training starts, and compare the labels with what comes out."""
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f"the model, {type(model).__name__}, has no parameters to train")
+    images = data.train_images[:1].to(next(model.parameters()).device)
+    try:
+        with eval_mode(model):
+            classes = model(scale_pixels(images)).shape[-1]
+    except (RuntimeError, ValueError) as error:
+        pixels = data.train_images.shape[1]
+        raise ValueError(
+            f"the model does not take images of {pixels} pixels as x of shape (N, {pixels}): {error}"
+        ) from error
     for split, labels in (("train", data.train_labels), ("test", data.test_labels)):
         low, high = labels.min().item(), labels.max().item()
         if low < 0 or high >= classes:
             raise ValueError(f"{split}_labels must lie in 0 to {classes - 1}, the model's classes; got {low} to {high}")
+
+
+def _check_batches(model: nn.Module, config: TrainConfig, data: Mnist) -> None:
+    images = len(data.train_images)
+    smallest = images // _steps(config, images)
+    if smallest == 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        size = config.batch_size
+        raise ValueError(f"batch norm needs two images in each batch, got one: {images} images in batches of {size}")

@@ -1,4 +1,7 @@
-"""Shared fixtures. No test reaches the network: MNIST is either where BNN_TUTORIAL_DATA says or the bundled subset."""
+"""Shared fixtures. The tests in this folder take MNIST from where BNN_TUTORIAL_DATA says, or the bundled subset.
+
+Only the notebooks do what a reader's would: look for the whole set, try to download it, and fall back.
+"""
 
 import os
 import subprocess

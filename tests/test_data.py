@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
 import pytest
@@ -155,7 +156,33 @@ def test_a_download_that_breaks_off_leaves_nothing_behind(files, tmp_path, mirro
     mirror(dict(list(files.items())[:3]))
     with pytest.raises(RuntimeError, match="neither found nor downloaded"):
         bnn.load_mnist(tmp_path / "mine", source="full")
-    assert list((tmp_path / "mine/MNIST/raw").iterdir()) == []
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_failed_download_leaves_a_folder_that_was_there(files, tmp_path):
+    raw = place(tmp_path / "mine", dict(list(files.items())[:1]))
+    with pytest.raises(RuntimeError, match="neither found nor downloaded"):
+        bnn.load_mnist(tmp_path / "mine", source="full")
+    assert [file.name for file in raw.iterdir()] == ["train-images-idx3-ubyte"]
+
+
+BROKEN = [b"not HTTP at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\ncut off"]
+
+
+@pytest.mark.parametrize("answer", BROKEN)
+def test_a_broken_answer_falls_back(tmp_path, monkeypatch, answer):
+    class Broken(BaseRequestHandler):
+        def handle(self):
+            self.request.recv(4096)
+            self.request.sendall(answer)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Broken) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        monkeypatch.setattr(module._torchvision_mnist().MNIST, "mirrors", [address])
+        with pytest.warns(bnn.SubsetWarning, match="neither found nor downloaded"):
+            assert bnn.load_mnist(tmp_path / "mine").source == "subset"
+        server.shutdown()
 
 
 def test_auto_falls_back_with_a_warning_that_says_how_to_get_it(tmp_path):
@@ -191,7 +218,7 @@ def test_a_damaged_download_is_not_kept(files, tmp_path, mirror):
     mirror(wrong)
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is damaged"):
         bnn.load_mnist(tmp_path / "mine")
-    assert list((tmp_path / "mine/MNIST/raw").iterdir()) == []
+    assert not (tmp_path / "mine").exists()
 
 
 def test_a_pickle_beside_the_files_is_not_loaded(files, tmp_path, monkeypatch):

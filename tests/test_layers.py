@@ -70,6 +70,10 @@ def test_same_generator_same_start():
         (bnn.GenDense(3, 2), "GenDense(3, 2)"),
         (bnn.GenDense(3, 2, bias=False), "GenDense(3, 2, bias=False)"),
         (
+            bnn.GenDense(3, 2, activation=partial(bnn.stochastic_sign_ste, generator=torch.Generator())),
+            "GenDense(3, 2, activation=stochastic_sign_ste())",
+        ),
+        (
             bnn.GenDense(3, 2, activation=partial(bnn.clipped_sign_ste, clip=2.0), forward_map=bnn.binary_linear),
             "GenDense(3, 2, activation=clipped_sign_ste(clip=2.0), forward_map=binary_linear)",
         ),
@@ -135,6 +139,7 @@ def test_a_new_map_of_three_lines_counts_as_binary_once_marked():
         return F.linear(x, bnn.sign_ste(layer.weight) * layer.weight.abs().mean(), layer.bias)
 
     assert bnn.has_binary_weights(bnn.GenDense(2, 2, forward_map=partial(scaled_binary)))
+    assert bnn.has_binary_weights(bnn.GenDense(2, 2, forward_map=bnn.binary_weights(partial(F.linear))))
     assert not bnn.has_binary_weights(bnn.GenDense(2, 2))
 
 
@@ -149,6 +154,12 @@ def test_a_new_map_of_three_lines_counts_as_binary_once_marked():
 def test_dense_layer_names_the_input_that_it_expected(x, came):
     with pytest.raises(ValueError, match=rf"GenDense expects float x of shape \(\.\.\., 3\), got .*{came}"):
         bnn.GenDense(3, 2)(x)
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 5, 3)])
+def test_normalised_layer_takes_rows_only(shape):
+    with pytest.raises(ValueError, match=r"GenDense expects float x of shape \(N, 3\), got"):
+        bnn.GenDense(3, 2, normalise=True)(torch.zeros(shape))
 
 
 def test_convolution_names_the_input_that_it_expected():

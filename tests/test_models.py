@@ -48,6 +48,31 @@ def test_summary_counts_zero_padding_as_a_third_value(padding, one_bit, real):
     assert (second["one_bit_macs"], second["float_macs"]) == (one_bit, real)
 
 
+class Odd(nn.Module):
+    """A parameter of its own, a layer that is used twice and one that is not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(7))
+        self.twice, self.never = bnn.GenDense(4, 4, forward_map=bnn.binary_linear), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.twice(bnn.sign(self.twice(x)))
+
+
+def test_summary_copes_with_odd_models():
+    table = bnn.summary(Odd().double(), input_shape=(4,))
+    assert table.index.tolist() == ["Odd", "twice GenDense", "never Linear", "total"]
+    assert table["float_parameters"].tolist() == [7, 4, 20, 31]
+    assert table["one_bit_macs"].tolist() == [0, 16, 0, 16]
+    assert table["float_macs"].tolist() == [0, 16, 0, 16]
+
+
+def test_summary_needs_parameters():
+    with pytest.raises(ValueError, match="expected a model with parameters, got Sequential"):
+        bnn.summary(nn.Sequential(nn.Flatten()))
+
+
 def test_summary_leaves_the_model_as_it_was():
     model = bnn.binary_mlp((8, 4, 2), normalise=True)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
@@ -90,8 +91,7 @@ def test_code_cells_are_short(notebook):
 
 
 def test_stored_file_is_clean(notebook):
-    before = notebook.copy()
-    assert nbformat.writes(clean(notebook)) == nbformat.writes(before)
+    assert nbformat.writes(clean(deepcopy(notebook))) == nbformat.writes(notebook)
 
 
 def tiny_notebook(tmp_path, *sources):

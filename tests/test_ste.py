@@ -78,6 +78,7 @@ CLOSED_FORMS = [
     (bnn.sign, lambda x: 0 * inside(x)),
     (bnn.sign_ste, lambda x: np.ones_like(x)),
     (bnn.stochastic_sign_ste, lambda x: np.ones_like(x)),
+    (bnn.hard_sigmoid, lambda x: inside(x) / 2),
     (bnn.clipped_sign_ste, inside),
     (partial(bnn.clipped_sign_ste, clip=0.5), lambda x: inside(x, 0.5)),
     (bnn.tanh_sign, lambda x: 1 - np.tanh(x) ** 2),
@@ -158,7 +159,7 @@ def test_hard_sigmoid_against_numpy():
     np.testing.assert_allclose(bnn.hard_sigmoid(x).numpy(), np.clip(x.numpy() / 2 + 0.5, 0, 1), atol=1e-7)
 
 
-@pytest.mark.parametrize("function", [bnn.sign, bnn.sign_ste, bnn.stochastic_sign_ste, bnn.ada_ste])
+@pytest.mark.parametrize("function", [bnn.sign, bnn.sign_ste, bnn.stochastic_sign_ste, bnn.ada_ste, bnn.hard_sigmoid])
 @pytest.mark.parametrize(("x", "came"), [(torch.tensor([1, 2]), "torch.int64"), (0.5, "float")])
 def test_anything_but_a_float_tensor_is_refused(function, x, came):
     with pytest.raises(TypeError, match=f"expected a floating-point tensor, got .*{came}"):
@@ -171,6 +172,13 @@ def test_window_and_steepness_must_be_positive(value):
         bnn.clipped_sign_ste(torch.zeros(1), clip=value)
     with pytest.raises(ValueError, match=f"beta must be positive, got {value}"):
         bnn.swish_sign(torch.zeros(1), beta=value)
+
+
+@pytest.mark.parametrize("estimator", [*SIGNS, bnn.ada_ste])
+def test_function_transforms_see_the_surrogate(estimator):
+    x = torch.linspace(-2, 2, 9)
+    per_sample = torch.func.vmap(torch.func.grad(estimator))(x)
+    torch.testing.assert_close(per_sample, gradient(estimator, x))
 
 
 def test_most_likely_replaces_the_draw_and_nothing_else():

@@ -189,6 +189,9 @@ def test_the_bar_can_be_turned_off(tiny, progress, capsys):
         ({"learning_rate": 0}, "learning_rate must be positive and finite, got 0"),
         ({"learning_rate": math.nan}, "learning_rate must be positive and finite, got nan"),
         ({"learning_rate": math.inf}, "learning_rate must be positive and finite, got inf"),
+        ({"learning_rate": "fast"}, "learning_rate must be positive and finite, got 'fast'"),
+        ({"epochs": True}, "epochs must be a whole number, at least 1, got True"),
+        ({"device": "meta"}, "device 'meta' cannot be used here"),
         ({"clamp": "always"}, "clamp must be .* got 'always'"),
         ({"seed": -1}, "seed must be a whole number .* got -1"),
         ({"device": "quantum"}, "device 'quantum' cannot be used here"),
@@ -213,6 +216,28 @@ def test_images_of_the_wrong_size_are_refused(tiny):
     data = bnn.Mnist(tiny.train_images[:, :100], tiny.train_labels, tiny.test_images[:, :100], tiny.test_labels)
     with pytest.raises(ValueError, match=r"GenDense expects float x of shape \(\.\.\., 784\), got .*\(1, 100\)"):
         train(data)
+
+
+def test_any_model_that_does_not_fit_is_refused(tiny):
+    with pytest.raises(ValueError, match="the model does not take images of 784 pixels"):
+        train(tiny, nn.Linear(100, 10))
+
+
+@pytest.mark.parametrize("model", [nn.Sequential(nn.Identity()), bnn.binary_mlp().requires_grad_(False)])
+def test_a_model_with_nothing_to_train_is_refused(tiny, model):
+    with pytest.raises(ValueError, match="has no parameters to train"):
+        train(tiny, model)
+
+
+def test_batch_norm_with_a_batch_of_one_is_refused(tiny):
+    with pytest.raises(
+        ValueError, match="batch norm needs two images in each batch, got one: 200 images in batches of 1"
+    ):
+        train(tiny, bnn.binary_mlp(normalise=True), batch_size=1)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    assert bnn.TrainConfig(epochs=np.int64(3)).epochs == 3
 
 
 def test_refused_data_leave_the_model_as_it_was(tiny):
