@@ -86,8 +86,13 @@ def test_head_tells_what_is_learned_needed_and_how_long(notebook):
 
 
 def test_code_cells_are_short(notebook):
-    lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code_cells(notebook)]
-    assert max(lengths) <= 16
+    shown = [cell for cell in code_cells(notebook) if "hide-cell" not in cell.metadata.get("tags", [])]
+    assert max(len([line for line in cell.source.splitlines() if line.strip()]) for cell in shown) <= 16
+
+
+def test_install_line_for_colab_names_this_repository(notebook):
+    repository = re.search(r"^repo_url: (.*)$", (FOLDER.parent / "mkdocs.yml").read_text(), re.MULTILINE).group(1)
+    assert f"git+{repository}\n" in "\n".join(cell.source for cell in code_cells(notebook)[:1])
 
 
 def test_stored_file_is_clean(notebook):
