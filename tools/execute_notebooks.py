@@ -46,8 +46,6 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for data in (output.data for output in cell.outputs if "data" in output):
-                if "text/html" in data:
-                    data.pop("text/latex", None)  # for PDFs only, and as long as the rest together
                 if "image/png" in data:
                     data["image/png"] = shrink(data["image/png"])
     return notebook
