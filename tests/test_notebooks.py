@@ -87,6 +87,14 @@ def test_head_tells_what_is_learned_needed_and_how_long(notebook):
     assert all(word in head for word in ("**You will learn**", "**You need**", "**Run time**"))
 
 
+def test_run_time_in_the_head_is_the_measured_one(notebook):
+    seconds = int(re.search(r"took (\d+) s", notebook.cells[-1].outputs[0].text).group(1))
+    words = {"about a minute": (20, 90), "about two minutes": (90, 150), "about three minutes": (150, 210)}
+    stated = re.search(r"\*\*Run time\*\* (about \w+ minutes?)", notebook.cells[0].source).group(1)
+    low, high = words[stated]
+    assert low <= seconds < high
+
+
 def test_code_cells_are_short(notebook):
     shown = [cell for cell in code_cells(notebook) if "hide-cell" not in cell.metadata.get("tags", [])]
     assert max(len([line for line in cell.source.splitlines() if line.strip()]) for cell in shown) <= 16
