@@ -4,8 +4,9 @@ The notebooks of the project use what is exported here; `bnn_tutorial.plots` dra
 """
 
 from . import plots
+from .augmentation import random_affine
 from .bender import bender_history, beside_bender
-from .data import Mnist, SubsetWarning, load_mnist, scale_pixels
+from .data import Mnist, SubsetWarning, hold_out, load_mnist, scale_pixels
 from .forward_maps import (
     ForwardMap,
     binary_conv2d,
@@ -14,11 +15,14 @@ from .forward_maps import (
     conv2d,
     has_binary_weights,
     linear,
+    pooled_binary_conv2d,
+    pooled_conv2d,
     stochastic_binary_linear,
 )
-from .layers import GenConv2d, GenDense, binary_layers, clamp_latent_weights_
-from .models import binary_mlp, eval_mode, summary
-from .optimisers import Adam
+from .layers import BinaryInput, GenConv2d, GenDense, binary_layers, clamp_latent_weights_
+from .losses import Loss, cross_entropy, squared_hinge
+from .models import binary_convnet, binary_mlp, eval_mode, summary
+from .optimisers import Adam, Bop, Optimiser
 from .ste import (
     ada_ste,
     approx_sign,
@@ -35,10 +39,12 @@ from .training import TrainConfig, evaluate, train
 
 __all__ = [
     "plots",
+    "random_affine",
     "bender_history",
     "beside_bender",
     "Mnist",
     "SubsetWarning",
+    "hold_out",
     "load_mnist",
     "scale_pixels",
     "ForwardMap",
@@ -48,15 +54,24 @@ __all__ = [
     "conv2d",
     "has_binary_weights",
     "linear",
+    "pooled_binary_conv2d",
+    "pooled_conv2d",
     "stochastic_binary_linear",
+    "BinaryInput",
     "GenConv2d",
     "GenDense",
     "binary_layers",
     "clamp_latent_weights_",
+    "Loss",
+    "cross_entropy",
+    "squared_hinge",
+    "binary_convnet",
     "binary_mlp",
     "eval_mode",
     "summary",
     "Adam",
+    "Bop",
+    "Optimiser",
     "ada_ste",
     "approx_sign",
     "clipped_sign_ste",

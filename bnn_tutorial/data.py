@@ -21,7 +21,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-__all__ = ["Mnist", "SubsetWarning", "load_mnist", "scale_pixels"]
+__all__ = ["Mnist", "SubsetWarning", "hold_out", "load_mnist", "scale_pixels"]
 
 MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -105,6 +105,30 @@ def load_mnist(root: str | Path | None = None, source: str = "auto") -> Mnist:
         message = f"MNIST was neither found nor downloaded ({reason}): using the bundled 5,000 images. {HOW_TO_GET_IT}"
         warnings.warn(message, SubsetWarning, stacklevel=2)
         return _bundled_subset()
+
+
+def hold_out(data: Mnist, images: int = 10_000) -> Mnist:
+    """The training set alone, split in two: its last `images` take the place of the test set.
+
+    Choices are made on them (hyper-parameters, options, when to stop), so that the test set is looked at once, at the
+    end. No image of the test set is in the result.
+
+    Args:
+        data: what `load_mnist` gave.
+        images: how many to hold out, at least 1 and fewer than there are.
+
+    Raises:
+        ValueError: if `images` is out of range.
+
+    Examples:
+        >>> split = hold_out(load_mnist(source="subset"), 1000)
+        >>> len(split.train_images), len(split.test_images), split.source
+        (3000, 1000, 'subset, held out')
+    """
+    if not 1 <= images < len(data.train_images):
+        raise ValueError(f"images must be from 1 to {len(data.train_images) - 1}, got {images}")
+    (x, held_x), (y, held_y) = ((t[:-images], t[-images:]) for t in (data.train_images, data.train_labels))
+    return Mnist(x, y, held_x, held_y, source=f"{data.source}, held out")
 
 
 def scale_pixels(images: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ __all__ = [
     "stochastic_binary_linear",
     "conv2d",
     "binary_conv2d",
+    "pooled_conv2d",
+    "pooled_binary_conv2d",
 ]
 
 
@@ -102,3 +104,18 @@ def binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
     Padding puts zeros beside inputs of ±1: a third value. Where every input must be ±1, use `padding=0`.
     """
     return F.conv2d(x, sign_ste(layer.weight), layer.bias, layer.stride, layer.padding)
+
+
+def pooled_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
+    """`conv2d`, then the largest of each 2×2 square. (N, C, H, W) -> (N, C', H' // 2, W' // 2)."""
+    return F.max_pool2d(conv2d(layer, x), 2)
+
+
+@binary_weights
+def pooled_binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
+    """`binary_conv2d`, then the largest of each 2×2 square. (N, C, H, W) -> (N, C', H' // 2, W' // 2).
+
+    Pooling comes before the activation: of four signs the largest is nearly always +1, of four sums it says more
+    (XNOR-Net, section 3.2, arXiv 1603.05279).
+    """
+    return F.max_pool2d(binary_conv2d(layer, x), 2)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from .forward_maps import ForwardMap, conv2d, has_binary_weights, linear
-from .ste import most_likely
+from .ste import most_likely, sign
 
-__all__ = ["GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_"]
+__all__ = ["BinaryInput", "GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -49,6 +49,28 @@ class _GenLayer(nn.Module):
             yield "normalise=True"
         elif self.bias is None:
             yield "bias=False"
+
+
+class BinaryInput(nn.Module):
+    """Pixels as one bit each: +1 where a pixel is at least the threshold, else -1.
+
+    Args:
+        threshold: in the unit of the pixels; default 0.5, half of full ink.
+
+    Examples:
+        >>> BinaryInput()(torch.tensor([[0.0, 0.4, 0.5, 1.0]])).tolist()
+        [[-1.0, -1.0, 1.0, 1.0]]
+    """
+
+    def __init__(self, threshold: float = 0.5):
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sign(x - self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold}"
 
 
 class GenDense(_GenLayer):
@@ -159,6 +181,11 @@ class GenConv2d(_GenLayer):
         super().__init__(weight_shape, activation, forward_map, bias, norm, generator)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding = stride, padding
+
+    def positions(self, height: int, width: int) -> tuple[int, int]:
+        """How many places the kernel takes, down and across, on an image of this many pixels."""
+        down, across = ((side + 2 * self.padding - self.kernel_size) // self.stride + 1 for side in (height, width))
+        return down, across
 
     def _check_input(self, x: Tensor) -> None:
         if not x.is_floating_point() or x.dim() != 4 or x.shape[1] != self.in_channels:

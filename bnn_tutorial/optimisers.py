@@ -1,48 +1,66 @@
-"""Adam without the ceremony."""
+"""Optimisers: Adam without the ceremony, and Bop, which knows only flips."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Adam"]
+from .layers import binary_layers
+from .ste import sign
+
+__all__ = ["Optimiser", "Adam", "Bop"]
+
+
+class Optimiser(Protocol):
+    """What `train` steps with; `TrainConfig.optimiser` is a function `(model, learning_rate) -> Optimiser`.
+
+    Attributes:
+        parameters: those that it updates, in the order in which `step` takes their gradients.
+    """
+
+    parameters: list[nn.Parameter]
+
+    def step(self, gradients: Sequence[Tensor], rate: float = 1.0) -> None:
+        """Update the parameters in place; `rate` is the schedule's share of the learning rate."""
 
 
 class Adam:
     """PyTorch's fused Adam kernel, fed with the gradients themselves.
 
-    The numbers are those of `torch.optim.Adam(parameters, learning_rate)`. For networks as small as ours the class
-    around the kernel, with its hooks, checks and `.grad` fields, takes as long as the update itself: a tenth of a step.
+    The numbers are those of `torch.optim.Adam(model.parameters(), learning_rate)`. For networks as small as ours the
+    class around the kernel, with its hooks, checks and `.grad` fields, takes as long as the update itself: a tenth of a
+    step.
 
     Args:
-        parameters: of the model; those with `requires_grad=False` are left alone.
+        model: whose parameters are updated; those with `requires_grad=False` are left alone.
         learning_rate: positive.
 
     Source: Kingma and Ba 2015 (arXiv 1412.6980).
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float):
-        self.parameters = [p for p in parameters if p.requires_grad]
+    def __init__(self, model: nn.Module, learning_rate: float):
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.learning_rate = learning_rate
         self._means = [torch.zeros_like(p) for p in self.parameters]
         self._squares = [torch.zeros_like(p) for p in self.parameters]
         self._step = torch.zeros((), device=self.parameters[0].device)  # one counter for all
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: Sequence[Tensor], rate: float = 1.0) -> None:
         """Update the parameters in place; `gradients` are in their order and of their shapes."""
         self._step += 1
         # What `torch.optim.Adam(fused=True)` calls in the end. Its name has an underscore, so a test compares the two.
         torch._fused_adam_(
             self.parameters,
-            list(gradients),
+            [_laid_out_like(p, g) for p, g in zip(self.parameters, gradients, strict=True)],
             self._means,
             self._squares,
             max_exp_avg_sqs=[],
             state_steps=[self._step] * len(self.parameters),
-            lr=self.learning_rate,
+            lr=rate * self.learning_rate,
             beta1=0.9,
             beta2=0.999,
             weight_decay=0.0,
@@ -50,3 +68,54 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
+
+
+class Bop:
+    """No latent weights: each binary weight is ±1 itself and flips when its gradients insist; Adam moves the rest.
+
+        m <- (1 - adaptivity) m + adaptivity g,    w <- -w  where |m| > threshold and m has the sign of w
+
+    The signs of the binary weights are taken at the start, which changes `model`.
+
+    Args:
+        model: with binary layers.
+        learning_rate: of Adam, for biases, batch norm and real weights.
+        adaptivity: how fast the average forgets, in (0, 1]; the schedule acts on it as on the learning rate.
+        threshold: how large the average has to be for a flip, at least 0; gradients are this small, too.
+
+    Raises:
+        ValueError: if the model has no binary layer, or a value is out of range.
+
+    Source: Helwegen et al. 2019, Latent Weights Do Not Exist, algorithm 1 (arXiv 1906.02107).
+    """
+
+    def __init__(self, model: nn.Module, learning_rate: float, adaptivity: float = 1e-3, threshold: float = 1e-6):
+        if not 0 < adaptivity <= 1 or not threshold >= 0:
+            got = f"{adaptivity!r} and {threshold!r}"
+            raise ValueError(f"expected an adaptivity in (0, 1] and a threshold of at least 0, got {got}")
+        self._weights = [layer.weight for layer in binary_layers(model) if layer.weight.requires_grad]
+        if not self._weights:
+            raise ValueError(f"Bop flips binary weights, and the model, {type(model).__name__}, has none to train")
+        binary = {id(w) for w in self._weights}
+        rest = nn.ParameterList(p for p in model.parameters() if p.requires_grad and id(p) not in binary)
+        self._adam = Adam(rest, learning_rate) if len(rest) else None
+        self.parameters = [*self._weights, *rest]
+        self.adaptivity, self.threshold = adaptivity, threshold
+        self._means = [torch.zeros_like(w) for w in self._weights]
+        with torch.no_grad():
+            for w in self._weights:
+                w.copy_(sign(w))
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], rate: float = 1.0) -> None:
+        """Flip and update in place; `gradients` are in the order of `parameters` and of their shapes."""
+        for w, m, g in zip(self._weights, self._means, gradients[: len(self._weights)], strict=True):
+            m.lerp_(g, rate * self.adaptivity)
+            w[(m * w > self.threshold)] *= -1  # |m| > threshold, and m has the sign of w
+        if self._adam is not None:
+            self._adam.step(gradients[len(self._weights) :], rate)
+
+
+def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with the parameter's strides: the fused kernel walks through memory without looking at them."""
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)

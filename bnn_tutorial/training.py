@@ -6,21 +6,21 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from .data import Mnist, load_mnist, scale_pixels
 from .layers import binary_layers, clamp_latent_weights_
+from .losses import Loss, cross_entropy
 from .models import binary_mlp, eval_mode
-from .optimisers import Adam
+from .optimisers import Adam, Optimiser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +34,18 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the training set, at least 1.
-        learning_rate: of Adam, positive.
+        learning_rate: of the optimiser, positive.
         batch_size: images a step, at least 1.
         clamp: when the latent weights are clamped to [-1, 1]: "epoch": after each epoch and its evaluation; "step":
             after each step; None: never.
+        schedule: None: the learning rate stays; "cosine": it falls to 0 along half a cosine, step by step.
+        loss: `(logits, targets) -> mean over the images`, see `Loss`; default `cross_entropy`.
+        optimiser: `(model, learning_rate) -> Optimiser`; default `Adam`.
+        augment: `pixels -> pixels`, (N, pixels) float in [0, 1], applied to each batch: for example `random_affine`;
+            default None.
+        teacher: a trained network, whose softmax(logits / temperature) replaces the labels; default None. It is run in
+            `eval` mode, on the device of the training, and is not trained.
+        temperature: of the teacher, positive; above 1 its second thoughts weigh more.
         seed: of the network's start, the order of the images and everything random in the network.
         device: "cpu", "cuda", ...; None chooses CUDA where there is one, else the CPU.
 
@@ -49,6 +57,12 @@ class TrainConfig:
     learning_rate: float = 3e-4
     batch_size: int = 64
     clamp: str | None = "epoch"  # the tutorial's habit; BinaryConnect clamps at each step
+    schedule: str | None = None
+    loss: Loss = cross_entropy
+    optimiser: Callable[[nn.Module, float], Optimiser] = Adam
+    augment: Callable[[Tensor], Tensor] | None = None
+    teacher: nn.Module | None = None
+    temperature: float = 1.0
     seed: int = 0  # the tutorial has none
     device: str | None = None
 
@@ -57,16 +71,28 @@ class TrainConfig:
             value = getattr(self, name)
             if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
-        if not isinstance(self.learning_rate, Real) or not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate!r}")
+        for name in ("learning_rate", "temperature"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        for name in ("loss", "optimiser", "augment"):
+            value = getattr(self, name)
+            if not callable(value) and (value is not None or name != "augment"):
+                raise ValueError(f"{name} must be a function, got {value!r}")
+        if self.teacher is not None and not isinstance(self.teacher, nn.Module):
+            raise ValueError(f"teacher must be a network, got {self.teacher!r}")
         if self.clamp not in ("epoch", "step", None):
             raise ValueError(f'clamp must be "epoch", "step" or None, got {self.clamp!r}')
+        if self.schedule not in ("cosine", None):
+            raise ValueError(f'schedule must be "cosine" or None, got {self.schedule!r}')
         if not _is_whole(self.seed) or not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, got {self.seed!r}")
         _device(self.device)
 
 
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000) -> tuple[float, float]:
+def evaluate(
+    model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000, loss: Loss = cross_entropy
+) -> tuple[float, float]:
     """Loss and accuracy over all images, in `eval` mode.
 
     Args:
@@ -74,20 +100,21 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
         images: (N, pixels) uint8, on any device.
         labels: (N,) int64.
         batch_size: images at a time; it bounds the memory and does not change the result.
+        loss: as in `TrainConfig`; default `cross_entropy`.
 
     Returns:
-        The mean cross-entropy in nats, and the share of images whose largest logit is the label's, in [0, 1].
+        The mean loss (in nats by default), and the share of images whose largest logit is the label's, in [0, 1].
 
     Source: `evaluate` in Bender's tutorial, which leaves out the last partial batch; here every image counts.
     """
     device = next(model.parameters()).device
-    loss, correct = 0.0, 0
+    total, correct = 0.0, 0
     with eval_mode(model):
         for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             logits, y = model(scale_pixels(x.to(device))), y.to(device)
-            loss += F.cross_entropy(logits, y, reduction="sum").item()
+            total += loss(logits, y).item() * len(y)
             correct += (logits.argmax(dim=1) == y).sum().item()
-    return loss / len(images), correct / len(images)
+    return total / len(images), correct / len(images)
 
 
 def train(
@@ -96,7 +123,7 @@ def train(
     model: nn.Module | None = None,
     progress: bool = True,
 ) -> tuple[pd.DataFrame, nn.Module]:
-    """Train a network with Adam and cross-entropy; evaluate it after each epoch.
+    """Train a network, with Adam and cross-entropy unless told otherwise; evaluate it after each epoch.
 
     The same settings and seed give the same table on the same machine. Ctrl-C ends the training: the table then holds
     the epochs that were completed, and the model is as it was after the last of them.
@@ -111,14 +138,14 @@ def train(
         The history, a row an epoch, and the trained network, on the device that it was trained on. Columns are
 
         - `epoch`: from 1;
-        - `loss_train`, `loss_test`: in nats;
+        - `loss_train`, `loss_test`: against the labels, in nats with the default loss;
         - `acc_train`, `acc_test`: shares in [0, 1];
         - `flip_ratio`: share of the binary weights whose sign at the end of the epoch is not the one at its start;
         - `seconds`: of training, without evaluation.
 
     Raises:
-        ValueError: if the data do not fit the model (pixels or labels out of its range), if it has nothing to train, or
-            if batch norm would get a batch of one image.
+        ValueError: if the data or the teacher do not fit the model (pixels, labels or classes out of its range), if it
+            has nothing to train, or if batch norm would get a batch of one image.
         KeyboardInterrupt: if it comes before the first epoch is done.
 
     Source: `train` in Bender's tutorial.
@@ -131,6 +158,8 @@ def train(
     if model is None:
         model = binary_mlp(generator=torch.Generator().manual_seed(config.seed))
     _check_fit(model.to(device), data)
+    if config.teacher is not None:
+        _check_teacher(config.teacher.to(device), model, data)
     _check_batches(model, config, data)
     rows, kept = [], None
     try:
@@ -152,13 +181,19 @@ def _epochs(config: TrainConfig, data: Mnist, model: nn.Module, device: torch.de
     train_set = data.train_images.to(device), data.train_labels.to(device)
     pixels = scale_pixels(train_set[0])
     test_set = data.test_images.to(device), data.test_labels.to(device)
-    adam = Adam(model.parameters(), config.learning_rate)
+    targets = train_set[1]
+    if config.teacher is not None and config.augment is None:  # it sees each image once and for all
+        targets = _opinion(config, pixels)
+    optimiser = config.optimiser(model, config.learning_rate)
     order = torch.Generator().manual_seed(config.seed)
+    rates = _rates(config, config.epochs * _steps(config, len(pixels)))
     with _bar(config, data, progress) as bar:
         for epoch in range(1, config.epochs + 1):
             signs = _signs(model)
-            seconds = _train_epoch(config, model, adam, pixels, train_set[1], order, bar)
-            scores = _scores(model, train_set, test_set)
+            start = time.perf_counter()
+            _train_epoch(config, model, optimiser, _batches(config, pixels, targets, order), rates, bar)
+            seconds = time.perf_counter() - start
+            scores = _scores(config, model, train_set, test_set)
             flip_ratio = (_signs(model) != signs).float().mean().item()
             if config.clamp == "epoch":
                 clamp_latent_weights_(model)
@@ -166,26 +201,45 @@ def _epochs(config: TrainConfig, data: Mnist, model: nn.Module, device: torch.de
             yield {"epoch": epoch, **scores, "flip_ratio": flip_ratio, "seconds": seconds}
 
 
-def _train_epoch(config, model, adam, pixels, labels, order, bar) -> float:
-    """One pass over the images in a new order; its duration in seconds."""
+def _train_epoch(config, model, optimiser, batches, rates, bar) -> None:
     model.train()
-    start = time.perf_counter()
-    permutation = torch.randperm(len(pixels), generator=order).to(pixels.device)
-    # Equal parts instead of full batches and a rest: no step is noisier than the others.
-    for batch in permutation.tensor_split(_steps(config, len(pixels))):
-        x, y = pixels.index_select(0, batch), labels.index_select(0, batch)
-        loss = F.cross_entropy(model(x), y)
-        adam.step(torch.autograd.grad(loss, adam.parameters, materialize_grads=True))
+    for x, targets in batches:
+        loss = config.loss(model(x), targets)
+        optimiser.step(torch.autograd.grad(loss, optimiser.parameters, materialize_grads=True), next(rates))
         if config.clamp == "step":
             clamp_latent_weights_(model)
         bar.update()
-    if pixels.is_cuda:
+    if x.is_cuda:
         torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
-def _scores(model: nn.Module, train_set: tuple, test_set: tuple) -> dict[str, float]:
-    (loss_train, acc_train), (loss_test, acc_test) = evaluate(model, *train_set), evaluate(model, *test_set)
+def _batches(config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.Generator) -> Iterator[tuple]:
+    """One pass over the images in a new order: (pixels, targets) of each batch, augmented and taught as configured."""
+    permutation = torch.randperm(len(pixels), generator=order).to(pixels.device)
+    # Equal parts instead of full batches and a rest: no step is noisier than the others.
+    for batch in permutation.tensor_split(_steps(config, len(pixels))):
+        x, y = pixels.index_select(0, batch), targets.index_select(0, batch)
+        if config.augment is not None:
+            x = config.augment(x)
+            y = y if config.teacher is None else _opinion(config, x)
+        yield x, y
+
+
+def _opinion(config: TrainConfig, pixels: Tensor) -> Tensor:
+    """What the teacher sees in the images: (N, classes), rows that sum to 1."""
+    with eval_mode(config.teacher):
+        logits = torch.cat([config.teacher(x) for x in pixels.split(1000)])
+    return torch.softmax(logits / config.temperature, dim=1)
+
+
+def _rates(config: TrainConfig, steps: int) -> Iterator[float]:
+    """The share of the learning rate at each step: 1, or half a cosine from 1 to 0."""
+    return (0.5 + 0.5 * math.cos(math.pi * step / steps) if config.schedule else 1.0 for step in range(steps))
+
+
+def _scores(config: TrainConfig, model: nn.Module, train_set: tuple, test_set: tuple) -> dict[str, float]:
+    loss_train, acc_train = evaluate(model, *train_set, loss=config.loss)
+    loss_test, acc_test = evaluate(model, *test_set, loss=config.loss)
     return {"loss_train": loss_train, "loss_test": loss_test, "acc_train": acc_train, "acc_test": acc_test}
 
 
@@ -234,19 +288,29 @@ def _check_fit(model: nn.Module, data: Mnist) -> None:
     """Run one image before the training starts, and compare the labels with what comes out."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"the model, {type(model).__name__}, has no parameters to train")
-    images = data.train_images[:1].to(next(model.parameters()).device)
-    try:
-        with eval_mode(model):
-            classes = model(scale_pixels(images)).shape[-1]
-    except (RuntimeError, ValueError) as error:
-        pixels = data.train_images.shape[1]
-        raise ValueError(
-            f"the model does not take images of {pixels} pixels as x of shape (N, {pixels}): {error}"
-        ) from error
+    classes = _classes("model", model, data)
     for split, labels in (("train", data.train_labels), ("test", data.test_labels)):
         low, high = labels.min().item(), labels.max().item()
         if low < 0 or high >= classes:
             raise ValueError(f"{split}_labels must lie in 0 to {classes - 1}, the model's classes; got {low} to {high}")
+
+
+def _check_teacher(teacher: nn.Module, model: nn.Module, data: Mnist) -> None:
+    taught, learned = _classes("teacher", teacher, data), _classes("model", model, data)
+    if taught != learned:
+        raise ValueError(f"teacher and model must have the same classes, got {taught} and {learned}")
+
+
+def _classes(role: str, network: nn.Module, data: Mnist) -> int:
+    images = data.train_images[:1].to(next(network.parameters()).device)
+    try:
+        with eval_mode(network):
+            return network(scale_pixels(images)).shape[-1]
+    except (RuntimeError, ValueError) as error:
+        pixels = data.train_images.shape[1]
+        raise ValueError(
+            f"the {role} does not take images of {pixels} pixels as x of shape (N, {pixels}): {error}"
+        ) from error
 
 
 def _check_batches(model: nn.Module, config: TrainConfig, data: Mnist) -> None:

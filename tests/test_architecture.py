@@ -12,10 +12,10 @@ import bnn_tutorial as bnn
 
 PACKAGE = Path(bnn.__file__).parent
 FLOORS = {
-    "ste": 0, "data": 0, "plots": 0, "bender": 0, "optimisers": 0,
+    "ste": 0, "data": 0, "plots": 0, "bender": 0, "augmentation": 0, "losses": 0,
     "forward_maps": 1,
     "layers": 2,
-    "models": 3,
+    "models": 3, "optimisers": 3,
     "training": 4,
     "__main__": 5, "__init__": 5,
 }  # fmt: skip

@@ -260,6 +260,21 @@ def test_full_mnist_has_its_known_counts(full):
     assert full.test_labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
+def test_held_out_images_are_the_last_of_the_training_set(subset):
+    split = bnn.hold_out(subset, 100)
+    assert torch.equal(split.test_images, subset.train_images[3900:])
+    assert torch.equal(split.test_labels, subset.train_labels[3900:])
+    assert torch.equal(split.train_images, subset.train_images[:3900])
+    assert len(split.train_labels) == 3900
+    assert split.source == "subset, held out"
+
+
+@pytest.mark.parametrize("images", [0, -1, 4000])
+def test_holding_out_nothing_or_everything_is_refused(subset, images):
+    with pytest.raises(ValueError, match=f"images must be from 1 to 3999, got {images}"):
+        bnn.hold_out(subset, images)
+
+
 def test_unknown_source_is_refused():
     with pytest.raises(ValueError, match=r"source must be .* got 'all'"):
         bnn.load_mnist(source="all")

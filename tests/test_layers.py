@@ -37,6 +37,24 @@ def test_stride_and_padding_set_the_size(stride, padding, side):
     assert layer(torch.zeros(2, 1, 28, 28)).shape == (2, 4, side, side)
 
 
+@pytest.mark.parametrize(
+    ("pooled", "plain"),
+    [(bnn.pooled_binary_conv2d, bnn.binary_conv2d), (bnn.pooled_conv2d, bnn.conv2d)],
+)
+def test_pooling_takes_the_largest_of_each_square(pooled, plain, generator):
+    layer = bnn.GenConv2d(2, 3, kernel_size=3, forward_map=pooled, generator=generator)
+    x = torch.randn(4, 2, 9, 8, generator=generator)
+    a = plain(layer, x)[:, :, :6].reshape(4, 3, 3, 2, 3, 2)  # 7 rows: the last has no partner
+    assert torch.equal(layer(x), a.amax(dim=(3, 5)))
+    assert bnn.has_binary_weights(layer) == (plain is bnn.binary_conv2d)
+
+
+def test_binary_input_is_one_bit_a_pixel():
+    layer = bnn.BinaryInput(threshold=0.25)
+    assert layer(torch.tensor([0.0, 0.2, 0.25, 1.0])).tolist() == [-1, -1, 1, 1]
+    assert repr(layer) == "BinaryInput(threshold=0.25)"
+
+
 def test_real_maps_are_those_of_pytorch(generator):
     dense, conv = bnn.GenDense(6, 2, generator=generator), bnn.GenConv2d(1, 2, kernel_size=3, generator=generator)
     x, picture = torch.randn(4, 6, generator=generator), torch.randn(1, 1, 5, 5, generator=generator)

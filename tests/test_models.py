@@ -87,6 +87,49 @@ def test_summary_asks_for_the_shape_where_it_cannot_know_it():
         bnn.summary(nn.Sequential(bnn.GenConv2d(1, 1, kernel_size=3)))
 
 
+def test_summary_reads_the_input_of_a_convnet():
+    table = bnn.summary(bnn.binary_convnet())
+    assert table.loc["total", "one_bit_weights"] == 93_088
+    assert table["float_macs"].tolist() == [9 * 32 * 26 * 26, 0, 0, 0, 0, 9 * 32 * 26 * 26]
+    assert table.loc["2 GenConv2d", "one_bit_macs"] == 9 * 32 * 64 * 11 * 11
+
+
+def test_summary_counts_one_bit_pixels_as_binary_work():
+    table = bnn.summary(bnn.binary_mlp((8, 4, 2), binary_input=True))
+    assert table["one_bit_macs"].tolist() == [32, 8, 40]
+    assert table["float_macs"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("channels", "kernels", "widths"), [((4,), (28,), (10,)), ((4, 8, 3), (5, 3, 2), (7, 3))])
+def test_convnet_has_binary_hidden_layers_and_real_outputs(channels, kernels, widths, generator):
+    model = bnn.binary_convnet(channels, kernels, widths, generator=generator)
+    x = torch.rand(4, 784, generator=generator)
+    assert model(x).shape == (4, widths[-1])
+    layers = [i for i, layer in enumerate(model) if bnn.has_binary_weights(layer)]
+    assert len(layers) == len(channels) + len(widths)
+    assert all(set(model[: i + 1](x).unique().tolist()) <= {-1.0, 1.0} for i in layers[:-1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((), (), (10,)), r"expected channels, as many kernel_sizes, and widths, got \(\)"),
+        (((4, 4), (3,), (10,)), r"expected .* got \(4, 4\), \(3,\) and \(10,\)"),
+        (((4,), (3,), ()), "expected channels"),
+        (((4,), (29,), (10,)), r"kernel_sizes \(29,\) leave nothing of an image of 28x28"),
+    ],
+)
+def test_impossible_convnets_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bnn.binary_convnet(*arguments)
+
+
+def test_dropout_stands_after_each_hidden_layer():
+    assert [type(m).__name__ for m in bnn.binary_mlp((4, 3, 2), dropout=0.5)] == ["GenDense", "Dropout", "GenDense"]
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
+        bnn.binary_mlp(dropout=1)
+
+
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("widths", [(784, 300, 100, 10), (5, 1), (3, 7, 2)])
 def test_network_has_binary_hidden_layers_and_real_outputs(widths, normalise, generator):

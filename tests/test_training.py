@@ -1,6 +1,7 @@
 """The loop: what the table holds, what is repeatable, what a broken-off run leaves, what is refused."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,6 @@ import torch
 from torch import nn
 
 import bnn_tutorial as bnn
-from bnn_tutorial import training
 
 COLUMNS = ["epoch", "loss_train", "loss_test", "acc_train", "acc_test", "flip_ratio", "seconds"]
 
@@ -142,33 +142,134 @@ def test_evaluation_leaves_the_mode_as_it_was(tiny, training_mode):
     assert model.training == training_mode
 
 
-def interrupt_in_epoch(monkeypatch, number):
-    """Ctrl-C at the third step of an epoch, of four steps each."""
-    steps = iter(range(1000))
-    real = training.F.cross_entropy
+def interrupt_in_epoch(number):
+    """A loss with a Ctrl-C at the third step of an epoch; each has four steps and two evaluations."""
+    calls = iter(range(1000))
 
-    def loss(logits, labels, **options):
-        if not options and next(steps) == (number - 1) * 4 + 2:
+    def loss(logits, targets):
+        if next(calls) == (number - 1) * 6 + 2:
             raise KeyboardInterrupt
-        return real(logits, labels, **options)
+        return bnn.cross_entropy(logits, targets)
 
-    monkeypatch.setattr(training.F, "cross_entropy", loss)
+    return loss
 
 
-def test_ctrl_c_keeps_the_epochs_done_and_the_model_as_it_was_then(tiny, monkeypatch):
-    interrupt_in_epoch(monkeypatch, 3)
+def test_ctrl_c_keeps_the_epochs_done_and_the_model_as_it_was_then(tiny):
     with pytest.warns(UserWarning, match="interrupted: kept the 2 epochs that were done"):
-        history, model = train(tiny, epochs=9)
-    monkeypatch.undo()
+        history, model = train(tiny, epochs=9, loss=interrupt_in_epoch(3))
     whole, expected = train(tiny, epochs=2)
     assert history.drop(columns="seconds").equals(whole.drop(columns="seconds"))
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))
 
 
-def test_ctrl_c_in_the_first_epoch_is_passed_on(tiny, monkeypatch):
-    interrupt_in_epoch(monkeypatch, 1)
+def test_ctrl_c_in_the_first_epoch_is_passed_on(tiny):
     with pytest.raises(KeyboardInterrupt):
-        train(tiny)
+        train(tiny, loss=interrupt_in_epoch(1))
+
+
+def rates_seen(data, **settings):
+    rates = []
+
+    class Spy(bnn.Adam):
+        def step(self, gradients, rate=1.0):
+            rates.append(rate)
+            super().step(gradients, rate)
+
+    train(data, optimiser=Spy, **settings)
+    return rates
+
+
+def test_cosine_falls_from_the_whole_rate_to_nothing(tiny):
+    rates = rates_seen(tiny, schedule="cosine", batch_size=50)
+    expected = [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
+    assert rates == pytest.approx(expected)
+    assert rates[0] == 1
+    assert rates_seen(tiny, batch_size=50) == [1.0] * 8
+
+
+def test_bop_trains_without_latent_weights(subset):
+    model = bnn.binary_mlp((784, 100, 10), activation=bnn.clipped_sign_ste, normalise=True)
+    settings = {"optimiser": partial(bnn.Bop, adaptivity=1e-3, threshold=1e-7), "learning_rate": 0.01}
+    history, _ = train(subset, model, **settings)
+    assert history["acc_test"].iloc[-1] > 0.7
+    assert all(set(layer.weight.unique().tolist()) == {-1.0, 1.0} for layer in model)
+
+
+@pytest.mark.parametrize("loss", [bnn.squared_hinge, partial(bnn.cross_entropy, scale=0.1)])
+def test_table_shows_the_loss_that_was_asked_for(tiny, loss):
+    history, model = train(tiny, loss=loss)
+    with bnn.eval_mode(model):
+        expected = loss(model(bnn.scale_pixels(tiny.test_images)), tiny.test_labels).item()
+    assert history["loss_test"].iloc[-1] == pytest.approx(expected, rel=1e-5)
+
+
+class Oracle(nn.Module):
+    """A teacher that always says the same; it counts the images that it was asked about."""
+
+    def __init__(self, digit, classes=10):
+        super().__init__()
+        self.logits = nn.Parameter(10 * torch.eye(classes)[digit])
+        self.asked = 0
+
+    def forward(self, x):
+        self.asked += len(x)
+        return self.logits.expand(len(x), -1)
+
+
+def test_the_teacher_replaces_the_labels(tiny):
+    teacher = Oracle(digit=7)
+    _, model = train(tiny, teacher=teacher, epochs=3, learning_rate=0.01)
+    with bnn.eval_mode(model):
+        predictions = model(bnn.scale_pixels(tiny.test_images)).argmax(dim=1)
+    assert (predictions == 7).float().mean() > 0.9
+    assert teacher.logits.grad is None
+    assert teacher.training
+
+
+def test_the_teacher_sees_each_image_once_or_each_augmented_one(tiny):
+    once, always = Oracle(0), Oracle(0)
+    tables = [train(tiny, teacher=once)[0], train(tiny, teacher=always, augment=torch.clone)[0]]
+    assert [once.asked, always.asked] == [1 + 200, 1 + 2 * 200]  # one image tells whether it fits
+    pd.testing.assert_frame_equal(*(table.drop(columns="seconds") for table in tables))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 4.0])
+def test_temperature_softens_the_teacher(tiny, temperature):
+    seen = []
+
+    def loss(logits, targets):
+        seen.append(targets)
+        return bnn.cross_entropy(logits, targets)
+
+    train(tiny, teacher=Oracle(digit=7), temperature=temperature, loss=loss, epochs=1)
+    expected = torch.softmax(10 * torch.eye(10)[7] / temperature, dim=0)
+    torch.testing.assert_close(seen[0][0], expected)
+
+
+def test_augmentation_reaches_training_and_not_evaluation(tiny):
+    history, model = train(tiny, augment=torch.zeros_like, epochs=1)
+    assert (history["loss_test"].iloc[-1], history["acc_test"].iloc[-1]) == bnn.evaluate(
+        model, tiny.test_images, tiny.test_labels
+    )
+    batches = []
+    train(tiny, augment=lambda x: batches.append(x) or x, epochs=1)
+    assert sum(map(len, batches)) == 200
+    assert all(x.dtype == torch.float32 and 0 <= x.min() <= x.max() == 1 for x in batches)
+
+
+def test_random_augmentation_follows_the_seed(tiny):
+    tables = [train(tiny, augment=bnn.random_affine, seed=seed)[0]["loss_train"].tolist() for seed in (1, 1, 2)]
+    assert tables[0] == tables[1] != tables[2]
+
+
+def test_a_teacher_of_other_classes_is_refused(tiny):
+    with pytest.raises(ValueError, match="teacher and model must have the same classes, got 3 and 10"):
+        train(tiny, teacher=Oracle(0, classes=3))
+
+
+def test_a_teacher_of_other_images_is_refused(tiny):
+    with pytest.raises(ValueError, match="the teacher does not take images of 784 pixels"):
+        train(tiny, teacher=nn.Linear(100, 10))
 
 
 @pytest.mark.parametrize("progress", [True, False])
@@ -192,6 +293,12 @@ def test_the_bar_can_be_turned_off(tiny, progress, capsys):
         ({"learning_rate": "fast"}, "learning_rate must be positive and finite, got 'fast'"),
         ({"epochs": True}, "epochs must be a whole number, at least 1, got True"),
         ({"device": "meta"}, "device 'meta' cannot be used here"),
+        ({"temperature": 0}, "temperature must be positive and finite, got 0"),
+        ({"schedule": "linear"}, "schedule must be .* got 'linear'"),
+        ({"loss": "hinge"}, "loss must be a function, got 'hinge'"),
+        ({"optimiser": None}, "optimiser must be a function, got None"),
+        ({"augment": 3}, "augment must be a function, got 3"),
+        ({"teacher": bnn.sign}, "teacher must be a network, got <function sign"),
         ({"clamp": "always"}, "clamp must be .* got 'always'"),
         ({"seed": -1}, "seed must be a whole number .* got -1"),
         ({"device": "quantum"}, "device 'quantum' cannot be used here"),
