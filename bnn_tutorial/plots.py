@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "ORANGE", "VERMILION", "GREY", "plot_estimator", "plot_history", "plot_predictions", "plot_weights"]
+__all__ = [
+    "BLUE",
+    "ORANGE",
+    "VERMILION",
+    "GREY",
+    "plot_estimator",
+    "plot_history",
+    "plot_runs",
+    "plot_decision",
+    "plot_latent_weights",
+    "plot_weights",
+    "plot_predictions",
+]
 
 # Okabe and Ito's colours, which are told apart by eyes that see fewer of them, too.
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
@@ -74,6 +86,87 @@ def plot_history(
         ax.plot(history["epoch"], history[f"{quantity}_{split}"], "o-", color=colour, markersize=4, label=label)
     ax.set(xlabel="epoch", ylabel=_QUANTITIES[quantity])
     ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def plot_runs(
+    table: pd.DataFrame, column: str = "acc_test", reference: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Named runs, a line for each: a small dot for each seed, and the mean with the standard deviation over the seeds.
+
+    Args:
+        table: a row for each run and seed, with the columns `name` and `column`; names are drawn in their order.
+        column: the quantity.
+        reference: a name whose mean is drawn as a grey line through all; default none.
+        ax: where to draw; default a new figure.
+
+    Raises:
+        ValueError: if `reference` is not among the names.
+    """
+    groups = {name: rows[column] for name, rows in table.groupby("name", sort=False)}
+    if reference is not None and reference not in groups:
+        raise ValueError(f"reference must be one of {', '.join(map(repr, groups))}, got {reference!r}")
+    ax = _axes(ax)
+    if reference is not None:
+        ax.axvline(groups[reference].mean(), color=GREY, linewidth=1, linestyle="--")
+    for line, values in enumerate(groups.values()):
+        deviation = values.std() if len(values) > 1 else 0.0
+        ax.plot(values, [line] * len(values), ".", color=ORANGE, markersize=5, alpha=0.6)
+        ax.errorbar(values.mean(), line, xerr=deviation, fmt="o", color=BLUE, capsize=4, markersize=5)
+        ax.annotate(f" {values.mean():.3f}", (1, line), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    ax.set_yticks(range(len(groups)), groups)
+    ax.invert_yaxis()
+    ax.set_xlabel(_QUANTITIES.get(column.split("_")[0], column))
+    ax.grid(alpha=0.3, axis="x")
+    return ax
+
+
+def plot_decision(
+    model: Callable[[Tensor], Tensor], points: Tensor, labels: Tensor, limit: float = 2.0, ax: Axes | None = None
+) -> Axes:
+    """Which of two classes a network names at each place of the plane, and the points that it learned from.
+
+    Args:
+        model: (N, 2) float -> logits, (N, 2). It is called as it is: `eval` mode and `no_grad` are the caller's.
+        points: (N, 2) float.
+        labels: (N,) int64, 0 or 1: blue or orange.
+        limit: both axes run from -limit to limit.
+        ax: where to draw; default a new figure.
+    """
+    from matplotlib.colors import ListedColormap
+
+    ax = _axes(ax)
+    colours = ListedColormap([BLUE, ORANGE])
+    axis = torch.linspace(-limit, limit, 201)
+    x, y = torch.meshgrid(axis, axis, indexing="xy")
+    classes = model(torch.stack([x, y], dim=-1).view(-1, 2)).argmax(dim=1).view_as(x)
+    extent = (-limit, limit, -limit, limit)
+    ax.imshow(classes.numpy(), colours, origin="lower", extent=extent, alpha=0.25, vmin=0, vmax=1)
+    ax.scatter(*points.numpy().T, s=4, c=labels.numpy(), cmap=colours, vmin=0, vmax=1)
+    ax.set(xlabel="$x_1$", ylabel="$x_2$")
+    return ax
+
+
+def plot_latent_weights(snapshots: dict[str, Tensor], bins: int = 101, ax: Axes | None = None) -> Axes:
+    """How latent weights are spread, one outline for each snapshot, from light (the first) to dark (the last).
+
+    Args:
+        snapshots: a label for each tensor of latent weights, of any shape.
+        bins: over the range of all snapshots, at least 1; an odd number has one in the middle, around 0.
+        ax: where to draw; default a new figure.
+    """
+    import matplotlib as mpl
+
+    ax = _axes(ax)
+    limit = max(weights.abs().max().item() for weights in snapshots.values())
+    shades = mpl.colormaps["Blues"](torch.linspace(0.35, 1, len(snapshots)).numpy())
+    for (label, weights), shade in zip(snapshots.items(), shades, strict=True):
+        share, edges = torch.histogram(weights.detach().flatten().cpu(), bins, range=(-limit, limit))
+        ax.stairs((share / weights.numel()).numpy(), edges.numpy(), color=shade, label=label)
+    ax.set(xlabel="latent weight", ylabel="share of the weights")
+    ax.axvline(0, color=GREY, linewidth=1)
     ax.grid(alpha=0.3)
     ax.legend()
     return ax

@@ -2,6 +2,7 @@
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -63,6 +64,53 @@ def test_predictions_mark_exactly_the_mistakes():
     ax = plots.plot_predictions(images, labels, torch.tensor([1, 7, 3]))
     assert [text.get_text() for text in ax.texts] == ["1", "7, not 2", "3"]
     assert len(ax.patches) == 1
+
+
+def runs():
+    rows = [("plain", 0, 0.8), ("plain", 1, 0.9), ("better", 0, 0.95), ("better", 1, 0.97), ("once", 0, 0.5)]
+    return pd.DataFrame(rows, columns=["name", "seed", "acc_test"])
+
+
+def test_runs_show_each_seed_the_mean_and_the_deviation(ax):
+    plots.plot_runs(runs(), reference="plain", ax=ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["plain", "better", "once"]
+    assert ax.lines[0].get_xdata() == pytest.approx([0.85, 0.85])  # the reference
+    assert ax.lines[1].get_xdata().tolist() == [0.8, 0.9]
+    bars = [bar.get_segments()[0][:, 0] for bar in ax.collections]
+    spread = 0.1 / np.sqrt(2)
+    np.testing.assert_allclose(bars[0], [0.85 - spread, 0.85 + spread])
+    np.testing.assert_allclose(bars[2], [0.5, 0.5])
+    assert [text.get_text().strip() for text in ax.texts] == ["0.850", "0.960", "0.500"]
+    assert ax.yaxis_inverted()
+
+
+def test_runs_refuse_a_reference_that_is_not_there():
+    with pytest.raises(ValueError, match="reference must be one of 'plain', 'better', 'once', got 'Bender'"):
+        plots.plot_runs(runs(), reference="Bender")
+
+
+def test_decision_shows_the_class_at_each_place(ax):
+    def right_of_the_middle(x):
+        return torch.stack([-x[:, 0], x[:, 0]], dim=1)
+
+    points = torch.tensor([[0.5, 1.0], [-1.0, -1.0]])
+    plots.plot_decision(right_of_the_middle, points, torch.tensor([1, 0]), limit=2.0, ax=ax)
+    (image,) = ax.images
+    classes = image.get_array()
+    assert classes[:, :100].max() == 0
+    assert classes[:, 101:].min() == 1
+    assert list(image.get_extent()) == [-2, 2, -2, 2]
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), points)
+
+
+def test_latent_weights_are_shares_over_a_common_range(ax):
+    snapshots = {"start": torch.zeros(10), "end": torch.tensor([[-1.0, 1.0], [1.0, 1.0]], requires_grad=True)}
+    plots.plot_latent_weights(snapshots, bins=3, ax=ax)
+    first, last = (patch.get_data() for patch in ax.patches)
+    assert first.values.tolist() == [0, 1, 0]
+    assert last.values.tolist() == [0.25, 0, 0.75]
+    np.testing.assert_allclose(first.edges, [-1, -1 / 3, 1 / 3, 1], rtol=1e-6)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["start", "end"]
 
 
 @pytest.mark.parametrize("shape", [(784,), (3, 783), (2, 28, 28)])

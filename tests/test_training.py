@@ -203,6 +203,14 @@ def test_table_shows_the_loss_that_was_asked_for(tiny, loss):
     assert history["loss_test"].iloc[-1] == pytest.approx(expected, rel=1e-5)
 
 
+def test_training_scores_can_be_taken_over_the_first_images(tiny):
+    history, model = train(tiny, score_images=30)
+    expected = bnn.evaluate(model, tiny.train_images[:30], tiny.train_labels[:30])
+    assert tuple(history[["loss_train", "acc_train"]].iloc[-1]) == expected
+    whole, _ = train(tiny)
+    assert history["loss_test"].tolist() == whole["loss_test"].tolist()
+
+
 class Oracle(nn.Module):
     """A teacher that always says the same; it counts the images that it was asked about."""
 
@@ -294,6 +302,7 @@ def test_the_bar_can_be_turned_off(tiny, progress, capsys):
         ({"epochs": True}, "epochs must be a whole number, at least 1, got True"),
         ({"device": "meta"}, "device 'meta' cannot be used here"),
         ({"temperature": 0}, "temperature must be positive and finite, got 0"),
+        ({"score_images": 0}, "score_images must be None or a whole number, at least 1, got 0"),
         ({"schedule": "linear"}, "schedule must be .* got 'linear'"),
         ({"loss": "hinge"}, "loss must be a function, got 'hinge'"),
         ({"optimiser": None}, "optimiser must be a function, got None"),

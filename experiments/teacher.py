@@ -1,0 +1,76 @@
+"""The teacher: a small float convnet, trained once and kept in the user's cache folder.
+
+`teacher(data())` knows the test set's images as little as its pupils do: for choices it is trained on the same held-in
+images. About two minutes on two cores. `python -m experiments.teacher` prints its accuracy.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import torch
+from platformdirs import user_cache_path
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import bnn_tutorial as bnn
+
+CONFIG = bnn.TrainConfig(
+    epochs=12,
+    learning_rate=2e-3,
+    batch_size=128,
+    schedule="cosine",
+    augment=bnn.random_affine,
+    score_images=10_000,
+    device="cpu",
+)
+
+
+def float_convnet(generator: torch.Generator | None = None) -> nn.Sequential:
+    """The layers of a binary network with real maps and ReLU: 220,000 weights, (N, 784) -> logits, (N, 10)."""
+    options = {"activation": torch.relu, "normalise": True, "generator": generator}
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        bnn.GenConv2d(1, 32, 5, forward_map=bnn.pooled_conv2d, **options),  # 28 -> 24 -> 12 pixels
+        bnn.GenConv2d(32, 64, 3, forward_map=bnn.pooled_conv2d, **options),  # 12 -> 10 -> 5
+        bnn.GenConv2d(64, 128, 3, **options),  # 5 -> 3
+        nn.Flatten(),
+        bnn.GenDense(128 * 9, 128, **options),
+        bnn.GenDense(128, 10, normalise=True, generator=generator),
+    ).to(memory_format=torch.channels_last)
+
+
+@cache
+def teacher(source: str) -> nn.Module:
+    """The trained teacher for `source`, "full" or "full, held out": read from the cache, or trained and kept there."""
+    model = float_convnet(torch.Generator().manual_seed(CONFIG.seed))
+    file = cache_file(source)
+    if file.exists():
+        model.load_state_dict(load_file(file))
+    else:
+        bnn.train(CONFIG, images(source), model)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}")
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
+        part.replace(file)  # another process sees all of it or nothing
+    return model.requires_grad_(False).eval()
+
+
+@cache
+def images(source: str) -> bnn.Mnist:
+    """Whole MNIST, or its training set with the last 10,000 images held out in place of the test set."""
+    data = bnn.load_mnist(source="full")
+    return data if source == "full" else bnn.hold_out(data)
+
+
+def cache_file(source: str) -> Path:
+    return user_cache_path("bnn_tutorial") / f"teacher, {source}.safetensors"
+
+
+if __name__ == "__main__":
+    for source in ("full, held out", "full"):
+        data = images(source)
+        _, accuracy = bnn.evaluate(teacher(source), data.test_images, data.test_labels)
+        print(f"{source}: {accuracy:.4f} of {len(data.test_labels):,} images that it has not seen")
