@@ -111,7 +111,8 @@ class Bop:
         """Flip and update in place; `gradients` are in the order of `parameters` and of their shapes."""
         for w, m, g in zip(self._weights, self._means, gradients[: len(self._weights)], strict=True):
             m.lerp_(g, rate * self.adaptivity)
-            w[(m * w > self.threshold)] *= -1  # |m| > threshold, and m has the sign of w
+            flips = m * w > self.threshold  # w is ±1: |m| > threshold, and m has the sign of w
+            w.mul_(1 - 2 * flips.to(w.dtype))
         if self._adam is not None:
             self._adam.step(gradients[len(self._weights) :], rate)
 

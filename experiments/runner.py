@@ -27,11 +27,17 @@ TUTORIAL = bnn.TrainConfig(score_images=10_000, device="cpu")
 
 
 class Recipe(NamedTuple):
-    """How to train and what: `build(generator=...)` makes the network; `taught`: the teacher replaces the labels."""
+    """How to train and what: `build(generator=...)` makes the network.
+
+    Attributes:
+        taught: the teacher replaces the labels.
+        seeds: how many runs, from seed 0.
+    """
 
     config: bnn.TrainConfig = TUTORIAL
     build: Callable[..., nn.Module] = bnn.binary_mlp
     taught: bool = False
+    seeds: int = 5
 
     def run(self, seed: int, source: str) -> dict:
         """Train from this seed; the last epoch's row, and the seconds of all. See `teacher.images` for `source`."""
@@ -39,18 +45,15 @@ class Recipe(NamedTuple):
         model = self.build(generator=torch.Generator().manual_seed(seed))
         history, _ = bnn.train(config, images(source), model, progress=False)
         last = history.drop(columns="seconds").round(4).to_dict("records")[-1]
-        return {**last, "seconds": round(history["seconds"].sum(), 1)}
+        return {**last, "seconds": round(float(history["seconds"].sum()), 1)}
 
 
-def run_missing(
-    results: Path, recipes: dict[str, Recipe], seeds: range, source: str = "full", processes: int = 2
-) -> None:
+def run_missing(results: Path, recipes: dict[str, Recipe], source: str = "full", processes: int = 2) -> None:
     """Fill the CSV file `results` with a row for each recipe and seed, and print the means.
 
     Args:
         results: the file; rows that it has are kept.
         recipes: by name, in the order of the table. Names on the command line choose among them.
-        seeds: of each.
         source: "full": scored on the test set; "full, held out": on held-out training images.
         processes: at a time, unless the command line says otherwise. Two of one thread each get more done than one of
             two threads; where seconds are a result, pass 1, which leaves PyTorch all of its threads.
@@ -62,14 +65,17 @@ def run_missing(
     chosen = args.names or recipes
     rows = pd.read_csv(results).to_dict("records") if results.exists() else []
     done = {(row["name"], row["seed"]) for row in rows}
-    todo = [(name, seed) for seed in seeds for name in chosen if (name, seed) not in done]
+    wanted = [(name, seed) for name in chosen for seed in range(recipes[name].seeds)]
+    todo = sorted((run for run in wanted if run not in done), key=lambda run: run[1])  # all of a seed first
     if any(recipes[name].taught for name, _ in todo):
         teacher(source)  # trained here once, not in each process
     for count, (name, seed, row) in enumerate(_trained(recipes, todo, source, args.processes), 1):
         rows.append({"name": name, "seed": seed, **row, "torch": version("torch")})
         rank = {name: i for i, name in enumerate(recipes)}
         rows.sort(key=lambda row: (rank.get(row["name"], len(rank)), row["seed"]))
-        pd.DataFrame(rows).to_csv(results, index=False)
+        part = results.with_suffix(".part")
+        pd.DataFrame(rows).to_csv(part, index=False)
+        part.replace(results)
         print(f"{count} of {len(todo)}: {name}, seed {seed}: {row}", flush=True)
     print(summarise(pd.read_csv(results)).to_string())
 
