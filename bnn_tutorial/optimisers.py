@@ -80,8 +80,10 @@ class Bop:
     Args:
         model: with binary layers.
         learning_rate: of Adam, for biases, batch norm and real weights.
-        adaptivity: how fast the average forgets, in (0, 1]; the schedule acts on it as on the learning rate.
-        threshold: how large the average has to be for a flip, at least 0; gradients are this small, too.
+        adaptivity: how fast the average forgets, in (0, 1]; default the paper's. The schedule acts on it as on the
+            learning rate.
+        threshold: how large the average has to be for a flip, at least 0; default the paper's. Gradients are this
+            small, too.
 
     Raises:
         ValueError: if the model has no binary layer, or a value is out of range.
@@ -89,7 +91,7 @@ class Bop:
     Source: Helwegen et al. 2019, Latent Weights Do Not Exist, algorithm 1 (arXiv 1906.02107).
     """
 
-    def __init__(self, model: nn.Module, learning_rate: float, adaptivity: float = 1e-3, threshold: float = 1e-6):
+    def __init__(self, model: nn.Module, learning_rate: float, adaptivity: float = 1e-4, threshold: float = 1e-8):
         if not 0 < adaptivity <= 1 or not threshold >= 0:
             got = f"{adaptivity!r} and {threshold!r}"
             raise ValueError(f"expected an adaptivity in (0, 1] and a threshold of at least 0, got {got}")

@@ -23,7 +23,7 @@ SCALES = {
     for base, recipe in {"tutorial": Recipe(), "ten epochs": TEN_EPOCHS}.items()
     for loss in (bnn.cross_entropy, bnn.squared_hinge)
     for scale in (0.03, 0.1, 0.3)
-}
+} | {"ten epochs, squared_hinge, scale 1.0": changed(TEN_EPOCHS, loss=bnn.squared_hinge)}
 DROPOUT = {f"dropout {share}": changed(TEN_EPOCHS, network={"dropout": share}) for share in (0.05, 0.1, 0.2)}
 AUGMENTATION = {
     f"augmentation {degrees}°, {shift} px, {scale}": changed(

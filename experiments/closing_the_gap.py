@@ -39,6 +39,7 @@ ON_TEN_EPOCHS = {
     "1-bit input": changed(TEN_EPOCHS, network={"binary_input": True}),
     "dropout 0.1": changed(TEN_EPOCHS, network={"dropout": 0.1}),
     "augmentation": changed(TEN_EPOCHS, augment=AUGMENT),
+    "strong augmentation": changed(TEN_EPOCHS, augment=bnn.random_affine),
     "Bop": changed(TEN_EPOCHS, optimiser=bnn.Bop),
     "teacher": changed(TEN_EPOCHS, taught=True),
 }
