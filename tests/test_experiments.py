@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import bnn_tutorial as bnn
-from experiments import choices, estimators, recipes, runner, settings, teacher
+from experiments import choices, closing_the_gap, estimators, recipes, runner, settings, teacher
 
-EXPERIMENTS = [choices, estimators]
+EXPERIMENTS = [choices, estimators, closing_the_gap]
 
 
 @pytest.fixture(params=EXPERIMENTS, ids=lambda module: module.__name__)
@@ -54,8 +54,6 @@ def best(prefix):
             runner.Recipe(replace(settings.TUTORIAL, loss=partial(bnn.cross_entropy, scale=0.1))),
         ),
         ("60 epochs", recipes.AUGMENTED),
-        ("small convnet", recipes.SMALL_CONVNET),
-        ("large convnet", recipes.LARGE_CONVNET),
     ],
 )
 def test_the_recipes_take_what_was_best_on_held_out_images(prefix, recipe):
