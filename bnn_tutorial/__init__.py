@@ -22,7 +22,7 @@ from .forward_maps import (
 from .layers import BinaryInput, GenConv2d, GenDense, binary_layers, clamp_latent_weights_
 from .losses import Loss, cross_entropy, squared_hinge
 from .models import binary_convnet, binary_mlp, eval_mode, summary
-from .optimisers import Adam, Bop, Optimiser
+from .optimisers import Adam, Bop, Optimiser, as_optimiser
 from .ste import (
     ada_ste,
     approx_sign,
@@ -71,6 +71,7 @@ __all__ = [
     "summary",
     "Adam",
     "Bop",
+    "as_optimiser",
     "Optimiser",
     "ada_ste",
     "approx_sign",

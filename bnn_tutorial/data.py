@@ -49,7 +49,8 @@ class Mnist:
         train_labels: (N,) int64, the digit, 0 to 9.
         test_images: the same for the test set.
         test_labels: the same for the test set.
-        source: "full" (60,000 and 10,000 images), "subset" (4,000 and 1,000), or the name of your own data.
+        source: "full" (60,000 and 10,000 images), "subset" (4,000 and 1,000), either with ", held out" from `hold_out`,
+            or the name of your own data.
 
     Raises:
         ValueError: if a tensor has another shape or dtype, or images and labels differ in number.

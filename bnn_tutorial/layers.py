@@ -52,10 +52,13 @@ class _GenLayer(nn.Module):
 
 
 class BinaryInput(nn.Module):
-    """Pixels as one bit each: +1 where a pixel is at least the threshold, else -1.
+    """Pixels as one bit each: +1 where a pixel is at least the threshold, else -1. No gradient passes.
 
     Args:
         threshold: in the unit of the pixels; default 0.5, half of full ink.
+
+    Raises:
+        ValueError: when called, if x is not floating point.
 
     Examples:
         >>> BinaryInput()(torch.tensor([[0.0, 0.4, 0.5, 1.0]])).tolist()
@@ -67,6 +70,8 @@ class BinaryInput(nn.Module):
         self.threshold = threshold
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            raise ValueError(f"BinaryInput expects float x, pixels in [0, 1], got {_describe(x)}")
         return sign(x - self.threshold)
 
     def extra_repr(self) -> str:

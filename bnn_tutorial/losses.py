@@ -30,6 +30,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
             of itself before anything is learned; a scale below 1 keeps it in doubt. It does not change which logit is
             the largest.
 
+    Raises:
+        ValueError: if the scale is not positive.
+
     Examples:
         >>> import torch
         >>> logits, labels = torch.tensor([[30.0, 10.0]]), torch.tensor([1])
@@ -38,6 +41,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
 
     Source: `logitcrossentropy` of Flux, which Bender's tutorial uses, with a factor.
     """
+    _check_scale(scale)
     return F.cross_entropy(scale * logits if scale != 1 else logits, targets)
 
 
@@ -49,14 +53,23 @@ def squared_hinge(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
         targets: class numbers or shares p, for which t = 2p - 1.
         scale: as in `cross_entropy`.
 
+    Raises:
+        ValueError: if the scale is not positive.
+
     Examples:
         >>> import torch
         >>> squared_hinge(torch.tensor([[0.5, -2.0, 0.0]]), torch.tensor([0])).item()  # 0.5² + 0² + 1²
         1.25
 
-    Source: Hubara et al. 2016, Binarized Neural Networks, section 2.1 (arXiv 1602.02830), which calls it L2-SVM.
+    Source: Binarized Neural Networks, section 2.1 (Courbariaux et al. 2016, arXiv 1602.02830): there an L2-SVM.
     """
+    _check_scale(scale)
     if not targets.is_floating_point():
         targets = F.one_hot(targets, logits.shape[1]).to(logits)
     margins = 1 - (2 * targets - 1) * scale * logits
     return margins.clamp(min=0).square().sum(dim=1).mean()
+
+
+def _check_scale(scale: float) -> None:
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale}")

@@ -43,7 +43,7 @@ def binary_mlp(
         A `Sequential` of `GenDense`: float pixels in [0, 1], (N, widths[0]) -> logits, (N, widths[-1]).
 
     Raises:
-        ValueError: if there are fewer than two widths, or one is below 1.
+        ValueError: if there are fewer than two widths, one is below 1, or the dropout is out of range.
 
     Examples:
         >>> binary_mlp()
@@ -114,7 +114,8 @@ def binary_convnet(
     if side < 1:
         raise ValueError(f"kernel_sizes {tuple(kernel_sizes)} leave nothing of an image of 28x28 pixels")
     dense = binary_mlp((side * side * channels[-1], *widths), activation, normalise=True, generator=generator)
-    # With channels last in memory PyTorch's convolutions are up to twice as fast on a CPU; the numbers do not change.
+    # With channels last in memory PyTorch's convolutions are up to twice as fast on a CPU. The outputs are the same,
+    # the gradients but for rounding.
     return nn.Sequential(*layers, nn.Flatten(), *dense).to(memory_format=torch.channels_last)
 
 
@@ -135,7 +136,7 @@ def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> pd.Da
         - `bytes_packed`: a bit for each one-bit weight (rounded up to bytes), 4 bytes for each float parameter;
         - `compression`: bytes_now / bytes_packed;
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XNOR and popcount;
-        - `float_macs`: all others. The first layer's are among them: its inputs are pixels.
+        - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.
 
     Raises:
         ValueError: if `input_shape` has to be given and is not.
@@ -199,7 +200,7 @@ def _pixels(model: nn.Module) -> int:
     for module in model.modules():
         if isinstance(module, GenDense):
             return module.in_features
-        if isinstance(module, nn.Unflatten):
+        if isinstance(module, nn.Unflatten) and min(module.unflattened_size) > 0:
             return math.prod(module.unflattened_size)
         if next(module.parameters(recurse=False), None) is not None:
             break

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .layers import binary_layers
 from .ste import sign
 
-__all__ = ["Optimiser", "Adam", "Bop"]
+__all__ = ["Optimiser", "Adam", "Bop", "as_optimiser"]
 
 
 class Optimiser(Protocol):
@@ -38,11 +38,16 @@ class Adam:
         model: whose parameters are updated; those with `requires_grad=False` are left alone.
         learning_rate: positive.
 
+    Raises:
+        ValueError: if there is nothing to train.
+
     Source: Kingma and Ba 2015 (arXiv 1412.6980).
     """
 
     def __init__(self, model: nn.Module, learning_rate: float):
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise ValueError(f"the model, {type(model).__name__}, has no parameters to train")
         self.learning_rate = learning_rate
         self._means = [torch.zeros_like(p) for p in self.parameters]
         self._squares = [torch.zeros_like(p) for p in self.parameters]
@@ -95,7 +100,8 @@ class Bop:
         if not 0 < adaptivity <= 1 or not threshold >= 0:
             got = f"{adaptivity!r} and {threshold!r}"
             raise ValueError(f"expected an adaptivity in (0, 1] and a threshold of at least 0, got {got}")
-        self._weights = [layer.weight for layer in binary_layers(model) if layer.weight.requires_grad]
+        trained = [layer.weight for layer in binary_layers(model) if layer.weight.requires_grad]
+        self._weights = list(dict.fromkeys(trained))  # once each, if layers share one
         if not self._weights:
             raise ValueError(f"Bop flips binary weights, and the model, {type(model).__name__}, has none to train")
         binary = {id(w) for w in self._weights}
@@ -117,6 +123,27 @@ class Bop:
             w.mul_(1 - 2 * flips.to(w.dtype))
         if self._adam is not None:
             self._adam.step(gradients[len(self._weights) :], rate)
+
+
+class _FromTorch:
+    """An optimiser of `torch.optim` that takes its gradients as ours do."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self._optimizer = optimizer
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+
+    def step(self, gradients: Sequence[Tensor], rate: float = 1.0) -> None:
+        for p, g in zip(self.parameters, gradients, strict=True):
+            p.grad = g
+        for group, learning_rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * learning_rate
+        self._optimizer.step()
+
+
+def as_optimiser(optimiser: Optimiser | torch.optim.Optimizer) -> Optimiser:
+    """An `Optimiser` as it is; one of `torch.optim` behind the same two names."""
+    return _FromTorch(optimiser) if isinstance(optimiser, torch.optim.Optimizer) else optimiser
 
 
 def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:

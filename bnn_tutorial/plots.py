@@ -2,7 +2,8 @@
 
 Nothing is shown or saved here and no global style is changed. Pass `ax` to draw into a figure of your own. The same
 colour is the same quantity everywhere: blue is the forward pass and the training set, orange the gradient and the test
-set, vermilion a mistake, grey what somebody else measured.
+set, vermilion a mistake, grey what others measured and what is there to compare. Only `plot_decision` needs blue and
+orange for two classes.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def plot_history(
 
     Args:
         history: the table of `train`.
-        quantity: "loss" or "acc".
+        quantity: "loss" (cross-entropy) or "acc".
         reference: another such table, of which the test column is drawn in grey; default none.
         ax: where to draw; default a new figure.
 
@@ -113,8 +114,8 @@ def plot_runs(
         ax.axvline(groups[reference].mean(), color=GREY, linewidth=1, linestyle="--")
     for line, values in enumerate(groups.values()):
         deviation = values.std() if len(values) > 1 else 0.0
-        ax.plot(values, [line] * len(values), ".", color=ORANGE, markersize=5, alpha=0.6)
-        ax.errorbar(values.mean(), line, xerr=deviation, fmt="o", color=BLUE, capsize=4, markersize=5)
+        ax.plot(values, [line] * len(values), ".", color=ORANGE, markersize=6, alpha=0.5)
+        ax.errorbar(values.mean(), line, xerr=deviation, fmt="D", color=ORANGE, capsize=4, markersize=5)
         ax.annotate(f" {values.mean():.3f}", (1, line), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     ax.set_yticks(range(len(groups)), groups)
     ax.invert_yaxis()
@@ -130,7 +131,7 @@ def plot_decision(
 
     Args:
         model: (N, 2) float -> logits, (N, 2). It is called as it is: `eval` mode and `no_grad` are the caller's.
-        points: (N, 2) float.
+        points: (N, 2) float; those beyond the limit are not seen.
         labels: (N,) int64, 0 or 1: blue or orange.
         limit: both axes run from -limit to limit.
         ax: where to draw; default a new figure.
@@ -142,10 +143,12 @@ def plot_decision(
     axis = torch.linspace(-limit, limit, 201)
     x, y = torch.meshgrid(axis, axis, indexing="xy")
     classes = model(torch.stack([x, y], dim=-1).view(-1, 2)).argmax(dim=1).view_as(x)
-    extent = (-limit, limit, -limit, limit)
-    ax.imshow(classes.numpy(), colours, origin="lower", extent=extent, alpha=0.25, vmin=0, vmax=1)
-    ax.scatter(*points.numpy().T, s=4, c=labels.numpy(), cmap=colours, vmin=0, vmax=1)
-    ax.set(xlabel="$x_1$", ylabel="$x_2$")
+    edge = limit * 201 / 200  # a sample is the middle of its pixel
+    ax.imshow(classes.cpu().numpy(), colours, origin="lower", extent=(-edge, edge) * 2, alpha=0.25, vmin=0, vmax=1)
+    where = points.detach().cpu().numpy().T
+    # Without smooth edges a PNG of hundreds of dots is half as long.
+    ax.scatter(*where, s=6, c=labels.cpu().numpy(), cmap=colours, vmin=0, vmax=1, linewidths=0, antialiased=False)
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(-limit, limit), ylim=(-limit, limit))
     return ax
 
 

@@ -20,7 +20,7 @@ from .data import Mnist, load_mnist, scale_pixels
 from .layers import binary_layers, clamp_latent_weights_
 from .losses import Loss, cross_entropy
 from .models import binary_mlp, eval_mode
-from .optimisers import Adam, Optimiser
+from .optimisers import Adam, Optimiser, as_optimiser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +40,14 @@ class TrainConfig:
             after each step; None: never.
         schedule: None: the learning rate stays; "cosine": it falls to 0 along half a cosine, step by step.
         loss: `(logits, targets) -> mean over the images`, see `Loss`; default `cross_entropy`.
-        optimiser: `(model, learning_rate) -> Optimiser`; default `Adam`.
+        optimiser: `(model, learning_rate) -> Optimiser`, or one of `torch.optim`, for example
+            `lambda model, rate: torch.optim.SGD(model.parameters(), rate)`; default `Adam`.
         augment: `pixels -> pixels`, (N, pixels) float in [0, 1], applied to each batch: for example `random_affine`;
             default None.
         teacher: a trained network, whose softmax(logits / temperature) replaces the labels; default None. It is run in
             `eval` mode, on the device of the training, and is not trained.
-        temperature: of the teacher, positive; above 1 its second thoughts weigh more.
+        temperature: positive; by it the logits of teacher and pupil are divided in the training loss, so that above 1
+            the teacher's second thoughts weigh more (Hinton et al. 2015, arXiv 1503.02531).
         score_images: how many training images, the first ones, `loss_train` and `acc_train` are taken over, at least 1;
             None: all. To score a large network on all of them takes a third of its training's time.
         seed: of the network's start, the order of the images and everything random in the network.
@@ -80,10 +82,11 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, Real) or not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {value!r}")
-        for name in ("loss", "optimiser", "augment"):
-            value = getattr(self, name)
-            if not callable(value) and (value is not None or name != "augment"):
-                raise ValueError(f"{name} must be a function, got {value!r}")
+        for name in ("loss", "optimiser"):
+            if not callable(getattr(self, name)):
+                raise ValueError(f"{name} must be a function, got {getattr(self, name)!r}")
+        if self.augment is not None and not callable(self.augment):
+            raise ValueError(f"augment must be None or a function, got {self.augment!r}")
         if self.teacher is not None and not isinstance(self.teacher, nn.Module):
             raise ValueError(f"teacher must be a network, got {self.teacher!r}")
         if self.clamp not in ("epoch", "step", None):
@@ -130,7 +133,8 @@ def train(
 ) -> tuple[pd.DataFrame, nn.Module]:
     """Train a network, with Adam and cross-entropy unless told otherwise; evaluate it after each epoch.
 
-    The same settings and seed give the same table on the same machine. Ctrl-C ends the training: the table then holds
+    The same settings and seed give the same table on the same CPU (on a GPU, some of PyTorch's gradients are summed in
+    no fixed order). Ctrl-C ends the training: the table then holds
     the epochs that were completed, and the model is as it was after the last of them.
 
     Args:
@@ -189,7 +193,7 @@ def _epochs(config: TrainConfig, data: Mnist, model: nn.Module, device: torch.de
     targets = train_set[1]
     if config.teacher is not None and config.augment is None:  # it sees each image once and for all
         targets = _opinion(config, pixels)
-    optimiser = config.optimiser(model, config.learning_rate)
+    optimiser = as_optimiser(config.optimiser(model, config.learning_rate))
     order = torch.Generator().manual_seed(config.seed)
     rates = _rates(config, config.epochs * _steps(config, len(pixels)))
     with _bar(config, data, progress) as bar:
@@ -209,7 +213,8 @@ def _epochs(config: TrainConfig, data: Mnist, model: nn.Module, device: torch.de
 def _train_epoch(config, model, optimiser, batches, rates, bar) -> None:
     model.train()
     for x, targets in batches:
-        loss = config.loss(model(x), targets)
+        logits = model(x) if config.teacher is None else model(x) / config.temperature
+        loss = config.loss(logits, targets)
         optimiser.step(torch.autograd.grad(loss, optimiser.parameters, materialize_grads=True), next(rates))
         if config.clamp == "step":
             clamp_latent_weights_(model)
@@ -265,13 +270,17 @@ def _bar(config: TrainConfig, data: Mnist, progress: bool) -> tqdm:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Dropout takes no generator, so the device's global one is seeded inside and given back as it was."""
+    """Dropout takes no generator, so the device's global one is seeded inside and given back as it was.
+
+    It is not seeded with `seed` itself, from which the network's start was drawn: the first noise would repeat it.
+    """
+    noise = int(torch.randint(2**63 - 1, (), generator=torch.Generator().manual_seed(seed)))
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(noise)
         for gpu in cuda:
             with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
+                torch.cuda.manual_seed(noise)
         yield
 
 
@@ -294,7 +303,7 @@ def _check_fit(model: nn.Module, data: Mnist) -> None:
     """Run one image before the training starts, and compare the labels with what comes out."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"the model, {type(model).__name__}, has no parameters to train")
-    classes = _classes("model", model, data)
+    classes = _classes("model", model, data, next(model.parameters()).device)
     for split, labels in (("train", data.train_labels), ("test", data.test_labels)):
         low, high = labels.min().item(), labels.max().item()
         if low < 0 or high >= classes:
@@ -302,16 +311,16 @@ def _check_fit(model: nn.Module, data: Mnist) -> None:
 
 
 def _check_teacher(teacher: nn.Module, model: nn.Module, data: Mnist) -> None:
-    taught, learned = _classes("teacher", teacher, data), _classes("model", model, data)
+    device = next(model.parameters()).device
+    taught, learned = (_classes(*network, data, device) for network in (("teacher", teacher), ("model", model)))
     if taught != learned:
         raise ValueError(f"teacher and model must have the same classes, got {taught} and {learned}")
 
 
-def _classes(role: str, network: nn.Module, data: Mnist) -> int:
-    images = data.train_images[:1].to(next(network.parameters()).device)
+def _classes(role: str, network: nn.Module, data: Mnist, device: torch.device) -> int:
     try:
         with eval_mode(network):
-            return network(scale_pixels(images)).shape[-1]
+            return network(scale_pixels(data.train_images[:1].to(device))).shape[-1]
     except (RuntimeError, ValueError) as error:
         pixels = data.train_images.shape[1]
         raise ValueError(

@@ -25,7 +25,8 @@ def main() -> None:
     args = parse()
     dist.init_process_group(args.backend)
     try:
-        model = bnn.binary_mlp(activation=bnn.clipped_sign_ste, normalise=True)
+        generator = torch.Generator().manual_seed(args.seed)
+        model = bnn.binary_mlp(activation=bnn.clipped_sign_ste, normalise=True, generator=generator)
         rows = train(args, bnn.load_mnist(source=args.source), model)
         if dist.get_rank() == 0:
             print("\n".join(f"epoch {e}: test accuracy {a:.3f}, flip ratio {f:.3f}" for e, a, f in rows))
@@ -40,6 +41,10 @@ def train(args: argparse.Namespace, data: bnn.Mnist, model: nn.Module) -> list[t
     running statistics to the others; `nn.SyncBatchNorm.convert_sync_batchnorm` makes them common, on GPUs.
     """
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if args.backend == "nccl" else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if args.batch_size % dist.get_world_size():
+        raise ValueError(f"{dist.get_world_size()} processes cannot share a batch of {args.batch_size} evenly")
     model.to(device)
     parallel = DistributedDataParallel(model)  # it copies the first process's start to all others
     optimiser = torch.optim.Adam(model.parameters(), args.learning_rate)

@@ -1,8 +1,9 @@
 """From 87 % on, one change at a time: `python -m experiments.closing_the_gap`.
 
 The tutorial's network and training, then changes one after the other until the recipe of ten epochs is there, then one
-option at a time added to the tutorial, to that recipe, or to 60 epochs of it. The whole training set, accuracy on all
-10,000 test images after the last epoch, five seeds. About 30 minutes on two cores.
+option at a time added to the tutorial, to that recipe, or to 60 epochs of it at the rate that suits them. The whole
+training set, accuracy on all 10,000 test images after the last epoch, five seeds, three where the name says 60 epochs
+and nothing of augmentation. About 40 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ from pathlib import Path
 
 import bnn_tutorial as bnn
 
-from .recipes import AUGMENT, NORMALISED, TEN_EPOCHS, changed
+from .recipes import AUGMENTED, NORMALISED, SIXTY_EPOCHS, TEN_EPOCHS, augment, changed
 from .runner import Recipe, run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
 
 TUTORIAL = Recipe()
 EACH_STEP = changed(TUTORIAL, clamp="step")
-LONG = changed(TEN_EPOCHS, epochs=60, learning_rate=0.01)
 
 STEPS = {
     "tutorial": TUTORIAL,
@@ -38,15 +38,15 @@ ON_TEN_EPOCHS = {
     "squared hinge": changed(TEN_EPOCHS, loss=bnn.squared_hinge),
     "1-bit input": changed(TEN_EPOCHS, network={"binary_input": True}),
     "dropout 0.1": changed(TEN_EPOCHS, network={"dropout": 0.1}),
-    "augmentation": changed(TEN_EPOCHS, augment=AUGMENT),
-    "strong augmentation": changed(TEN_EPOCHS, augment=bnn.random_affine),
-    "Bop": changed(TEN_EPOCHS, optimiser=bnn.Bop),
+    "augmentation": changed(TEN_EPOCHS, augment=augment(1)),
+    "strong augmentation": changed(TEN_EPOCHS, augment=augment(2)),
+    "Bop": changed(TEN_EPOCHS, optimiser=partial(bnn.Bop, adaptivity=1e-4, threshold=1e-8)),
     "teacher": changed(TEN_EPOCHS, taught=True),
 }
 ON_60_EPOCHS = {
-    "60 epochs": LONG,
-    "60 epochs, teacher": changed(LONG, taught=True),
-    "60 epochs, augmentation": changed(LONG, augment=AUGMENT),
+    "60 epochs": SIXTY_EPOCHS._replace(seeds=3),
+    "60 epochs, teacher": changed(SIXTY_EPOCHS, taught=True)._replace(seeds=3),
+    "60 epochs, augmentation": AUGMENTED,
 }
 RECIPES = STEPS | ON_THE_TUTORIAL | ON_TEN_EPOCHS | ON_60_EPOCHS
 

@@ -54,6 +54,25 @@ def test_scale_changes_the_ink_as_the_square_of_the_size(generator):
     assert 1.2 < size.max() < 1 / 0.8 + 0.02
 
 
+def test_the_way_is_the_way_whatever_else_happens(generator):
+    dot = torch.zeros(1, 28, 28)
+    dot[:, 13:15, 13:15] = 1  # the middle, which neither turning nor scaling moves
+    dots = dot.expand(500, 28, 28).reshape(500, 784)
+    way = centres(bnn.random_affine(dots, degrees=45, shift=3, scale=0.3, generator=generator))
+    assert 2.9 < way.abs().max() < 3.1
+
+
+def test_any_float_will_do(digits):
+    one, two = (bnn.random_affine(x, generator=torch.Generator().manual_seed(3)) for x in (digits, digits.double()))
+    assert two.dtype == torch.float64
+    torch.testing.assert_close(one.double(), two, atol=1e-4, rtol=0)
+
+
+def test_scales_that_turn_an_image_inside_out_are_refused(digits):
+    with pytest.raises(ValueError, match=r"scale must be in \[0, 1\), got 1"):
+        bnn.random_affine(digits, scale=1)
+
+
 def test_pixels_stay_between_zero_and_one_and_the_input_as_it_was(digits, generator):
     before = digits.clone()
     moved = bnn.random_affine(digits, generator=generator)

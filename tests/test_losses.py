@@ -36,6 +36,20 @@ def test_a_label_is_a_share_of_one(logits, loss):
     assert loss(logits, shares).item() == pytest.approx(loss(logits, LABELS).item())
 
 
+def test_squared_hinge_of_shares_asks_for_margins_between(logits):
+    shares = torch.softmax(torch.arange(24.0, dtype=torch.float64).reshape(6, 4) / 5, dim=1)
+    signs = 2 * shares.numpy() - 1
+    expected = (np.maximum(0, 1 - signs * logits.numpy()) ** 2).sum(axis=1).mean()
+    assert bnn.squared_hinge(logits, shares).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("loss", [bnn.cross_entropy, bnn.squared_hinge])
+@pytest.mark.parametrize("scale", [0, -0.1])
+def test_scales_that_are_not_positive_are_refused(logits, loss, scale):
+    with pytest.raises(ValueError, match=f"scale must be positive, got {scale}"):
+        loss(logits, LABELS, scale=scale)
+
+
 def test_cross_entropy_is_least_where_the_shares_are_the_targets():
     shares = torch.tensor([[0.7, 0.2, 0.1]], dtype=torch.float64)
     logits = shares.log().requires_grad_()

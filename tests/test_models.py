@@ -110,6 +110,12 @@ def test_convnet_has_binary_hidden_layers_and_real_outputs(channels, kernels, wi
     assert all(set(model[: i + 1](x).unique().tolist()) <= {-1.0, 1.0} for i in layers[:-1])
 
 
+def test_convnet_takes_an_activation_for_all_layers_but_the_last():
+    model = bnn.binary_convnet(widths=(5, 4, 10), activation=bnn.tanh_sign)
+    activations = [layer.activation for layer in bnn.binary_layers(model)]
+    assert activations == [bnn.tanh_sign] * 5 + [None]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -48,7 +48,8 @@ def test_bop_flips_as_the_paper_says(generator):
     assert flips > 10
 
 
-def test_bop_leaves_the_rest_to_adam(generator):
+@pytest.mark.parametrize("rate", [1.0, 0.25])
+def test_bop_leaves_the_rest_to_adam(generator, rate):
     def network():
         return bnn.binary_mlp((4, 3, 2), normalise=True, generator=torch.Generator().manual_seed(0))
 
@@ -56,8 +57,8 @@ def test_bop_leaves_the_rest_to_adam(generator):
     gradients = {name: torch.randn(p.shape, generator=generator) for name, p in ours.named_parameters()}
     order = {id(p): gradients[name] for name, p in ours.named_parameters()}
     bop = bnn.Bop(ours, 0.01)
-    bop.step([order[id(p)] for p in bop.parameters])
-    bnn.Adam(theirs, 0.01).step(list(gradients.values()))
+    bop.step([order[id(p)] for p in bop.parameters], rate)
+    bnn.Adam(theirs, 0.01).step(list(gradients.values()), rate)
     for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(a, b) == ("norm" in name)
         assert "norm" in name or set(a.unique().tolist()) <= {-1.0, 1.0}
@@ -72,3 +73,15 @@ def test_bop_refuses_what_can_never_flip_or_average(bad):
 def test_bop_needs_binary_weights():
     with pytest.raises(ValueError, match="Bop flips binary weights, and the model, Linear, has none"):
         bnn.Bop(nn.Linear(2, 2), 0.1)
+
+
+def test_bop_updates_a_shared_weight_once():
+    layer = bnn.GenDense(2, 2, forward_map=bnn.binary_linear, bias=False)
+    other = bnn.GenDense(2, 2, forward_map=bnn.binary_linear, bias=False)
+    other.weight = layer.weight
+    assert len(bnn.Bop(nn.Sequential(layer, other), 0.1).parameters) == 1
+
+
+def test_adam_needs_something_to_train():
+    with pytest.raises(ValueError, match="the model, Linear, has no parameters to train"):
+        bnn.Adam(nn.Linear(2, 2).requires_grad_(False), 0.1)

@@ -97,9 +97,10 @@ def test_decision_shows_the_class_at_each_place(ax):
     plots.plot_decision(right_of_the_middle, points, torch.tensor([1, 0]), limit=2.0, ax=ax)
     (image,) = ax.images
     classes = image.get_array()
+    assert (*ax.get_xlim(), *ax.get_ylim()) == (-2, 2, -2, 2)
     assert classes[:, :100].max() == 0
     assert classes[:, 101:].min() == 1
-    assert list(image.get_extent()) == [-2, 2, -2, 2]
+    assert np.diff(image.get_extent()[:2]) / 201 == pytest.approx(0.02)  # a place every 0.02
     np.testing.assert_allclose(ax.collections[0].get_offsets(), points)
 
 

@@ -212,15 +212,18 @@ def test_training_scores_can_be_taken_over_the_first_images(tiny):
 
 
 class Oracle(nn.Module):
-    """A teacher that always says the same; it counts the images that it was asked about."""
+    """A teacher that always says the same, behind layers that would give training away; it keeps what it was asked."""
 
     def __init__(self, digit, classes=10):
         super().__init__()
         self.logits = nn.Parameter(10 * torch.eye(classes)[digit])
-        self.asked = 0
+        self.norm, self.dropout = nn.BatchNorm1d(784), nn.Dropout()
+        self.asked = []
 
     def forward(self, x):
-        self.asked += len(x)
+        assert torch.equal(self.dropout(x), x)
+        self.norm(x)
+        self.asked.append(x)
         return self.logits.expand(len(x), -1)
 
 
@@ -232,26 +235,60 @@ def test_the_teacher_replaces_the_labels(tiny):
     assert (predictions == 7).float().mean() > 0.9
     assert teacher.logits.grad is None
     assert teacher.training
+    assert teacher.norm.num_batches_tracked == 0
 
 
 def test_the_teacher_sees_each_image_once_or_each_augmented_one(tiny):
     once, always = Oracle(0), Oracle(0)
     tables = [train(tiny, teacher=once)[0], train(tiny, teacher=always, augment=torch.clone)[0]]
-    assert [once.asked, always.asked] == [1 + 200, 1 + 2 * 200]  # one image tells whether it fits
+    counts = [sum(map(len, teacher.asked)) for teacher in (once, always)]
+    assert counts == [1 + 200, 1 + 2 * 200]  # one image tells whether it fits
+    train(tiny, teacher=always, augment=torch.zeros_like, epochs=1)
+    assert not torch.cat(always.asked[-4:]).any()
     pd.testing.assert_frame_equal(*(table.drop(columns="seconds") for table in tables))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 4.0])
-def test_temperature_softens_the_teacher(tiny, temperature):
+def test_temperature_softens_teacher_and_pupil(tiny, temperature):
     seen = []
 
     def loss(logits, targets):
-        seen.append(targets)
+        seen.append((logits, targets))
         return bnn.cross_entropy(logits, targets)
 
-    train(tiny, teacher=Oracle(digit=7), temperature=temperature, loss=loss, epochs=1)
-    expected = torch.softmax(10 * torch.eye(10)[7] / temperature, dim=0)
-    torch.testing.assert_close(seen[0][0], expected)
+    pupil = nn.Linear(784, 10)
+    nn.init.zeros_(pupil.weight)
+    nn.init.constant_(pupil.bias, 3.0)
+    train(tiny, pupil, teacher=Oracle(digit=7), temperature=temperature, loss=loss, epochs=1)
+    logits, targets = seen[0]
+    torch.testing.assert_close(targets[0], torch.softmax(10 * torch.eye(10)[7] / temperature, dim=0))
+    torch.testing.assert_close(logits[0], torch.full((10,), 3.0 / temperature))
+
+
+def test_noise_is_independent_of_the_start():
+    """Both follow the seed, but not from the same random numbers."""
+    images, labels = torch.randint(256, (64, 784), dtype=torch.uint8), torch.arange(64) % 10
+    agree = []
+
+    def spy(layer, x):
+        drawn = bnn.stochastic_sign_ste(layer.weight * 0)  # a fair coin for each weight
+        agree.append((drawn == bnn.sign(layer.weight)).float().mean().item())
+        return nn.functional.linear(x, layer.weight)
+
+    model = nn.Sequential(bnn.GenDense(784, 10, forward_map=spy, generator=torch.Generator().manual_seed(0)))
+    train(bnn.Mnist(images, labels, images, labels), model, epochs=1)
+    assert all(0.45 < share < 0.55 for share in agree)
+
+
+@pytest.mark.parametrize("schedule", [None, "cosine"])
+def test_an_optimiser_of_pytorch_can_be_used(tiny, schedule):
+    def adam(model, rate):
+        return torch.optim.Adam(model.parameters(), rate)
+
+    settings = {"schedule": schedule, "learning_rate": 0.01}
+    ours, theirs = train(tiny, **settings)[0], train(tiny, optimiser=adam, **settings)[0]
+    assert theirs["acc_test"].tolist() == pytest.approx(ours["acc_test"].tolist(), abs=0.02)
+    assert theirs["loss_train"].tolist() == pytest.approx(ours["loss_train"].tolist(), rel=0.02)
 
 
 def test_augmentation_reaches_training_and_not_evaluation(tiny):
@@ -306,7 +343,7 @@ def test_the_bar_can_be_turned_off(tiny, progress, capsys):
         ({"schedule": "linear"}, "schedule must be .* got 'linear'"),
         ({"loss": "hinge"}, "loss must be a function, got 'hinge'"),
         ({"optimiser": None}, "optimiser must be a function, got None"),
-        ({"augment": 3}, "augment must be a function, got 3"),
+        ({"augment": 3}, "augment must be None or a function, got 3"),
         ({"teacher": bnn.sign}, "teacher must be a network, got <function sign"),
         ({"clamp": "always"}, "clamp must be .* got 'always'"),
         ({"seed": -1}, "seed must be a whole number .* got -1"),

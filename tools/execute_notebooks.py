@@ -52,12 +52,12 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def shrink(png: str) -> str:
-    """A plot has few colours: with a palette of 256 its file is a third as long, and looks the same."""
+    """A plot has few colours: with a palette of 128 its file is a third as long, and looks the same."""
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     if picture.mode == "P":  # it has one already
         return png
     shrunk = io.BytesIO()
-    picture.convert("RGB").quantize(256).save(shrunk, format="PNG", optimize=True)
+    picture.convert("RGB").quantize(128).save(shrunk, format="PNG", optimize=True)
     return base64.b64encode(shrunk.getvalue()).decode()
 
 

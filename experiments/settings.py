@@ -1,0 +1,24 @@
+"""Settings as text, so that a result can say what it was computed with."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import partial
+
+import bnn_tutorial as bnn
+
+TUTORIAL = bnn.TrainConfig(score_images=10_000, device="cpu")
+
+
+def describe(config: bnn.TrainConfig) -> str:
+    """What differs from the tutorial's training, as it would be typed."""
+    values = [(f.name, getattr(config, f.name), getattr(TUTORIAL, f.name)) for f in fields(config)]
+    return "; ".join(f"{name}={typed(value)}" for name, value, default in values if value != default)
+
+
+def typed(value: object) -> str:
+    """A function by its name, a partial of it with its arguments, anything else as Python writes it."""
+    if isinstance(value, partial):
+        arguments = [*map(typed, value.args), *(f"{key}={typed(v)}" for key, v in value.keywords.items())]
+        return f"{typed(value.func)}({', '.join(arguments)})"
+    return getattr(value, "__name__", None) or repr(value)
