@@ -83,6 +83,8 @@ def fire_pixels(planes: np.ndarray, weights: np.ndarray, limits: np.ndarray) -> 
     plane b, a limit on the weighted differences is a limit on the sum.
     """
     _check(planes, weights, limits)
+    if len(planes) % ROWS:
+        raise ValueError(f"expected eight planes an image, got {len(planes)} rows")
     out = _no_bits(len(planes) // ROWS, weights)
     _pick(len(out), _fire_pixels)(planes, weights, limits, out.view(np.uint16))
     return out
@@ -148,12 +150,14 @@ def _differences(builder, x, weights, words, rows):
     new = []
     for row, pair in enumerate(counts):
         bits = _spread(builder, builder.load(builder.gep(x, [builder.add(word, builder.mul(words, LONG(row)))])))
-        new.append([builder.add(c, builder.call(popcount, [builder.xor(bits, w)])) for c, w in zip(pair, halves)])
+        new.append(
+            [builder.add(c, builder.call(popcount, [builder.xor(bits, w)])) for c, w in zip(pair, halves, strict=True)]
+        )
     following = builder.add(word, LONG(1))
     word.add_incoming(LONG(0), start)
     word.add_incoming(following, loop)
-    for pair, sums in zip(counts, new):
-        for count, value in zip(pair, sums):
+    for pair, sums in zip(counts, new, strict=True):
+        for count, value in zip(pair, sums, strict=True):
             count.add_incoming(VECTOR([0] * LANES), start)
             count.add_incoming(value, loop)
     builder.cbranch(builder.icmp_signed("<", following, words), loop, end)

@@ -1,8 +1,8 @@
 """Trained networks in bits and integers: pack, infer, save, load.
 
-A packed network has no latent weights and no floats but a scale and a shift for each class. A neuron's bias, or its batch
-norm, and its sign become one whole number: the neuron fires where its row differs from its weights in at most `limit`
-places. What it computes is what the trained network computes in float64, bit for bit.
+A packed network has no latent weights, and no floats but a scale and a shift for each class. A neuron's bias, or its
+batch norm, and its sign become one whole number: the neuron fires where its row differs from its weights in at most
+`limit` places. What it computes is what the trained network computes in float64, bit for bit.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class PackedNetwork:
     def hidden(self, images: Array | torch.Tensor) -> list[Array]:
         """(N, pixels) uint8 -> for each hidden layer (N, units), or (N, height, width, channels), bool: True is +1."""
         *maps, _ = self._run(self._check(images))
-        return [stage.unpack(bits) for stage, bits in zip(self._stages, maps)]
+        return [stage.unpack(bits) for stage, bits in zip(self._stages, maps, strict=False)]
 
     def save(self, path: str | Path) -> None:
         """Write a `safetensors` file: first beside it, then moved, so that a reader never sees half of it."""
@@ -150,9 +150,9 @@ class PackedNetwork:
         try:
             with safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
             return cls(*_checked(tensors, header))
-        except (SafetensorError, _Damaged) as error:
+        except (SafetensorError, _ContentError) as error:
             raise ValueError(f"{path} is not a packed network, or it is damaged: {error}") from error
 
     def summary(self) -> pd.DataFrame:
@@ -280,8 +280,9 @@ class _Stage:
 def _stages(shape: tuple[int, ...], eight_bits: bool, layers: Sequence[_Layer]) -> list[_Stage]:
     stages = []
     for layer in layers:
+        following = _output_shape(layer, shape)
         stages.append(_Stage(layer, shape, eight_bits))
-        shape, eight_bits = _output_shape(layer, shape), False
+        shape, eight_bits = following, False
     return stages
 
 
@@ -290,11 +291,11 @@ def _output_shape(layer: _Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
     outputs, *kernel = layer.weight.shape
     if len(kernel) == 1:
         if layer.inputs != math.prod(shape):
-            raise _Damaged(f"a layer of {layer.inputs} inputs gets {math.prod(shape)}")
+            raise _ContentError(f"a layer of {layer.inputs} inputs gets {math.prod(shape)}")
         return (outputs,)
     channels, side, _ = kernel
     if len(shape) != 3 or channels != shape[0] or side > min(shape[1:]):
-        raise _Damaged(f"a convolution of shape {layer.weight.shape} gets an input of shape {shape}")
+        raise _ContentError(f"a convolution of shape {layer.weight.shape} gets an input of shape {shape}")
     pool = 1 if layer.inverted is None else 2
     height, width = (((size - side) // layer.stride + 1) // pool for size in shape[1:])
     return (outputs, height, width)
@@ -328,6 +329,8 @@ def _pack(model: nn.Sequential) -> tuple[tuple[int, ...], int | None, list[_Laye
     *_, last = [m for _, m in modules if isinstance(m, GenDense | GenConv2d)] or [None]
     for name, module in modules:
         match module:
+            case GenConv2d() if shape is None:
+                raise ValueError(f"layer {name}, {module}: a convolution has to come after nn.Unflatten")
             case GenDense() | GenConv2d():
                 shape = shape or (module.in_features,)
                 eight_bits = not layers and cut is None
@@ -417,8 +420,8 @@ def _function(activation) -> object:
 # Files
 
 
-class _Damaged(Exception):
-    """What is wrong with the content of a file."""
+class _ContentError(ValueError):
+    """What does not fit together in a network."""
 
 
 def _by_layer(layers: Sequence[_Layer]) -> list[dict[str, Array]]:
@@ -455,17 +458,17 @@ def _checked(tensors: dict[str, Array], header: dict[str, str]) -> tuple:
     """The arguments of `PackedNetwork`, after every name, shape, dtype and range was looked at."""
     header = dict(header)
     if header.get("format") != FORMAT:
-        raise _Damaged(f"expected the format {FORMAT!r}, got {header.get('format')!r}")
+        raise _ContentError(f"expected the format {FORMAT!r}, got {header.get('format')!r}")
     if header.pop("sha256", None) != _digest(tensors, header):
-        raise _Damaged("its content does not have the digest that it names")
+        raise _ContentError("its content does not have the digest that it names")
     try:
         spec, provenance = json.loads(header["network"]), json.loads(header["provenance"])
         shape, cut, described = tuple(spec["shape"]), spec["cut"], spec["layers"]
         layers = [_read_layer(tensors, i, entry, i == len(described) - 1) for i, entry in enumerate(described)]
     except (KeyError, TypeError, ValueError) as error:
-        raise _Damaged(f"its description cannot be read ({error!r})") from error
+        raise _ContentError(f"its description cannot be read ({error!r})") from error
     _require(all(_is_size(size) for size in shape) and len(shape) in (1, 3), f"an image of shape {shape}")
-    _require(cut is None or (isinstance(cut, int) and 0 <= cut <= FULL + 1), f"a cut of {cut!r}")
+    _require(cut is None or (type(cut) is int and 0 <= cut <= FULL + 1), f"a cut of {cut!r}")
     _require(isinstance(provenance, dict), "a provenance that is no table")
     _require(len(layers) > 0 and set(tensors) == set(_tensors(layers)), f"tensors named {sorted(tensors)}")
     return shape, cut, layers, provenance
@@ -510,4 +513,4 @@ def _is_size(value: object) -> bool:
 
 def _require(condition: bool, found: str) -> None:
     if not condition:
-        raise _Damaged(f"found {found}")
+        raise _ContentError(f"found {found}")
