@@ -18,7 +18,16 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["bit_planes", "count_differences", "fire", "fire_pixels", "pack_bits", "tile_weights", "unpack_bits"]
+__all__ = [
+    "bit_planes",
+    "count_differences",
+    "fire",
+    "fire_pixels",
+    "pack_bits",
+    "run_dense",
+    "tile_weights",
+    "unpack_bits",
+]
 
 WORD = 64  # signs in a word
 LANES = 8  # words in a vector
@@ -27,7 +36,7 @@ ROWS = 8  # rows of a tile; for pixels the eight bit-planes of one image
 SMALL = 64  # rows below which threads cost more than they bring
 
 BIT, BYTE, SHORT, LONG = (ir.IntType(bits) for bits in (1, 8, 16, 64))
-VECTOR = ir.VectorType(LONG, LANES)
+VECTOR, BYTES = ir.VectorType(LONG, LANES), ir.VectorType(BYTE, WORD)
 
 
 def pack_bits(bits: np.ndarray) -> np.ndarray:
@@ -102,6 +111,34 @@ def bit_planes(pixels: np.ndarray) -> np.ndarray:
     return out
 
 
+def run_dense(
+    images: np.ndarray,
+    cut: int,
+    widths: np.ndarray,
+    weights: np.ndarray,
+    limits: np.ndarray,
+    scale: np.ndarray,
+    shift: np.ndarray,
+) -> np.ndarray:
+    """All layers of a dense network in one call, so that a single image takes microseconds.
+
+    Args:
+        images: (N, widths[0]) uint8.
+        cut: pixels from it on are +1; -1: all eight bits are used, and there is a hidden layer.
+        widths: int64, from the input's to the output's.
+        weights: the tiled weights of all layers, one after the other.
+        limits: the limits of all hidden layers, 16 a tile, one after the other.
+        scale: (widths[-1],) float64.
+        shift: (widths[-1],) float64.
+
+    Returns:
+        (N, widths[-1]) float64: scale * sum + shift of the last layer.
+    """
+    out = np.empty((len(images), len(scale)))
+    _pick(len(images), _dense)(images, cut, widths, weights, limits, scale, shift, out)
+    return out
+
+
 # What follows is compiled. `prange` is `range` in the serial variants.
 
 
@@ -117,26 +154,26 @@ def _pointer(typing_context, array, index):
 
 
 def _tile(rows: int, finish: Callable):
-    """An intrinsic (x, weights, limits, out, words, stride): the counts of a tile, and what `finish` does with them.
+    """An intrinsic: the counts of a tile, and what `finish` does with them.
 
-    The pointers lead to the first row, the tile, its 16 limits and its first output; `stride` is the way from there to
-    the next row's output.
+    Its arguments are pointers to the first row, the tile, its 16 limits and its first output, the words of a row, and
+    the ways from one row to the next, of x in words, of the output in its elements.
     """
 
     @intrinsic
-    def tile(typing_context, x, weights, limits, out, words, stride):
+    def tile(typing_context, x, weights, limits, out, words, x_stride, stride):
         def generate(context, builder, signature, arguments):
-            x, weights, limits, out, words, stride = arguments
-            counts = _differences(builder, x, weights, words, rows)
+            x, weights, limits, out, words, x_stride, stride = arguments
+            counts = _differences(builder, x, weights, words, x_stride, rows)
             finish(builder, counts, limits, out, stride)
             return context.get_dummy_value()
 
-        return types.void(x, weights, limits, out, types.intp, types.intp), generate
+        return types.void(x, weights, limits, out, types.intp, types.intp, types.intp), generate
 
     return tile
 
 
-def _differences(builder, x, weights, words, rows):
+def _differences(builder, x, weights, words, x_stride, rows):
     """LLVM: for word in words: counts[row][half] += popcount(x[row, word] ^ weights[word, half])."""
     count_type = ir.FunctionType(VECTOR, [VECTOR])
     popcount = cgutils.get_or_insert_function(builder.module, count_type, f"llvm.ctpop.v{LANES}i64")
@@ -149,7 +186,7 @@ def _differences(builder, x, weights, words, rows):
     halves = [_load(builder, builder.gep(weights, [builder.add(place, LONG(half * LANES))])) for half in range(2)]
     new = []
     for row, pair in enumerate(counts):
-        bits = _spread(builder, builder.load(builder.gep(x, [builder.add(word, builder.mul(words, LONG(row)))])))
+        bits = _spread(builder, builder.load(builder.gep(x, [builder.add(word, builder.mul(x_stride, LONG(row)))])))
         new.append(
             [builder.add(c, builder.call(popcount, [builder.xor(bits, w)])) for c, w in zip(pair, halves, strict=True)]
         )
@@ -169,11 +206,15 @@ def _load(builder, pointer):
     return builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=8)
 
 
-def _spread(builder, value):
-    """The same word in all lanes."""
-    undefined = ir.Constant(VECTOR, ir.Undefined)
+def _spread(builder, value, vector=VECTOR):
+    """The same number in all lanes."""
+    undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, undefined, ir.VectorType(ir.IntType(32), LANES)([0] * LANES))
+    return builder.shuffle_vector(first, undefined, ir.VectorType(ir.IntType(32), vector.count)([0] * vector.count))
+
+
+def _bytes(builder, value):
+    return _spread(builder, builder.trunc(value, BYTE), BYTES)
 
 
 def _store_counts(builder, counts, limits, out, stride):
@@ -220,13 +261,9 @@ def _plane(typing_context, pixels, bit):
     """One bit of 64 neighbouring bytes, as a word."""
 
     def generate(context, builder, signature, arguments):
-        bytes_type = ir.VectorType(BYTE, WORD)
-        values = builder.load(builder.bitcast(arguments[0], bytes_type.as_pointer()), align=1)
-        shift = builder.trunc(builder.sub(LONG(7), arguments[1]), BYTE)
-        undefined = ir.Constant(bytes_type, ir.Undefined)
-        shifts = builder.insert_element(undefined, shift, ir.IntType(32)(0))
-        shifts = builder.shuffle_vector(shifts, undefined, ir.VectorType(ir.IntType(32), WORD)([0] * WORD))
-        top = builder.icmp_signed("<", builder.shl(values, shifts), bytes_type([0] * WORD))  # the sign bit
+        values = builder.load(builder.bitcast(arguments[0], BYTES.as_pointer()), align=1)
+        shifts = _bytes(builder, builder.sub(LONG(7), arguments[1]))
+        top = builder.icmp_signed("<", builder.shl(values, shifts), BYTES([0] * WORD))  # the sign bit
         return builder.bitcast(top, LONG)
 
     return types.uint64(pixels, types.intp), generate
@@ -242,11 +279,11 @@ def _count(x, weights, out):
             w = _pointer(weights, tile * words * COLUMNS)
             if whole:
                 y = _pointer(out, first * out.shape[1] + tile * COLUMNS)
-                _count_rows(_pointer(x, first * words), w, w, y, words, out.shape[1])
+                _count_rows(_pointer(x, first * words), w, w, y, words, words, out.shape[1])
             else:
                 for row in range(first, rows):
                     y = _pointer(out, row * out.shape[1] + tile * COLUMNS)
-                    _count_row(_pointer(x, row * words), w, w, y, words, 0)
+                    _count_row(_pointer(x, row * words), w, w, y, words, 0, 0)
 
 
 def _fire(x, weights, limits, out):
@@ -259,11 +296,11 @@ def _fire(x, weights, limits, out):
             w, limit = _pointer(weights, tile * words * COLUMNS), _pointer(limits, tile * COLUMNS)
             if whole:
                 y = _pointer(out, first * out.shape[1] + tile)
-                _fire_rows(_pointer(x, first * words), w, limit, y, words, out.shape[1])
+                _fire_rows(_pointer(x, first * words), w, limit, y, words, words, out.shape[1])
             else:
                 for row in range(first, rows):
                     y = _pointer(out, row * out.shape[1] + tile)
-                    _fire_row(_pointer(x, row * words), w, limit, y, words, 0)
+                    _fire_row(_pointer(x, row * words), w, limit, y, words, 0, 0)
 
 
 def _fire_pixels(planes, weights, limits, out):
@@ -272,7 +309,7 @@ def _fire_pixels(planes, weights, limits, out):
         for tile in range(weights.shape[0]):
             x, w = _pointer(planes, image * ROWS * words), _pointer(weights, tile * words * COLUMNS)
             y = _pointer(out, image * out.shape[1] + tile)
-            _fire_planes(x, w, _pointer(limits, tile * COLUMNS), y, words, 0)
+            _fire_planes(x, w, _pointer(limits, tile * COLUMNS), y, words, words, 0)
 
 
 def _bit_planes(pixels, out):
@@ -284,12 +321,81 @@ def _bit_planes(pixels, out):
                 out[image * 8 + bit, word] = _plane(x, bit)
 
 
+@intrinsic
+def _at_least(typing_context, pixels, cut):
+    """Which of 64 neighbouring bytes are at least `cut`, as a word."""
+
+    def generate(context, builder, signature, arguments):
+        values = builder.load(builder.bitcast(arguments[0], BYTES.as_pointer()), align=1)
+        return builder.bitcast(builder.icmp_unsigned(">=", values, _bytes(builder, arguments[1])), LONG)
+
+    return types.uint64(pixels, types.intp), generate
+
+
+@intrinsic
+def _shorts(typing_context, words, index):
+    """The address of the 16 bits number `index` of an array of words."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(words)(context, builder, arguments[0]).data
+        return builder.gep(builder.bitcast(data, SHORT.as_pointer()), [arguments[1]])
+
+    return types.CPointer(types.uint16)(words, types.intp), generate
+
+
+def _dense(images, cut, widths, weights, limits, scale, shift, out):
+    depth, stride = len(widths) - 1, (widths.max() + WORD - 1) // WORD
+    for block in prange((len(images) + ROWS - 1) // ROWS):
+        first = block * ROWS
+        rows = min(ROWS, len(images) - first)
+        pixels, planes = np.zeros(stride * WORD, np.uint8), np.empty((ROWS, stride), np.uint64)
+        x, y = np.zeros((ROWS, stride), np.uint64), np.zeros((ROWS, stride), np.uint64)
+        counts = np.empty((ROWS, COLUMNS), np.int64)
+        weight = limit = start = 0  # where a layer's weights and limits begin; the first layer that takes bits
+        words, tiles = (widths[0] + WORD - 1) // WORD, (widths[1] + COLUMNS - 1) // COLUMNS
+        for row in range(rows):
+            pixels[: widths[0]] = images[first + row]
+            for word in range(words):
+                here = _pointer(pixels, word * WORD)
+                if cut >= 0:
+                    x[row, word] = _at_least(here, cut)
+                else:
+                    for bit in range(ROWS):
+                        planes[bit, word] = _plane(here, bit)
+            if cut < 0:
+                for tile in range(tiles):
+                    w, bear = _pointer(weights, tile * words * COLUMNS), _pointer(limits, tile * COLUMNS)
+                    _fire_planes(_pointer(planes, 0), w, bear, _shorts(x, 4 * row * stride + tile), words, stride, 0)
+        if cut < 0:
+            weight, limit, start = tiles * words * COLUMNS, tiles * COLUMNS, 1
+        for layer in range(start, depth):
+            words, tiles = (widths[layer] + WORD - 1) // WORD, (widths[layer + 1] + COLUMNS - 1) // COLUMNS
+            y[:] = 0
+            for tile in range(tiles):
+                w = _pointer(weights, weight + tile * words * COLUMNS)
+                if layer == depth - 1:
+                    for row in range(rows):
+                        _count_row(_pointer(x, row * stride), w, w, _pointer(counts, row * COLUMNS), words, 0, 0)
+                        for column in range(tile * COLUMNS, min(widths[depth], tile * COLUMNS + COLUMNS)):
+                            total = widths[layer] - 2 * counts[row, column - tile * COLUMNS]
+                            out[first + row, column] = total * scale[column] + shift[column]
+                    continue
+                bear = _pointer(limits, limit + tile * COLUMNS)
+                if rows == ROWS:
+                    _fire_rows(_pointer(x, 0), w, bear, _shorts(y, tile), words, stride, 4 * stride)
+                else:
+                    for row in range(rows):
+                        _fire_row(_pointer(x, row * stride), w, bear, _shorts(y, 4 * row * stride + tile), words, 0, 0)
+            weight, limit = weight + tiles * words * COLUMNS, limit + tiles * COLUMNS
+            x, y = y, x
+
+
 def _compiled(function):
     """The function for few rows and for many: on one thread, and on as many as `numba.set_num_threads` allows."""
     return tuple(njit(function, cache=True, nogil=True, parallel=parallel) for parallel in (False, True))
 
 
-_count, _fire, _fire_pixels, _bit_planes = map(_compiled, (_count, _fire, _fire_pixels, _bit_planes))
+_count, _fire, _fire_pixels, _bit_planes, _dense = map(_compiled, (_count, _fire, _fire_pixels, _bit_planes, _dense))
 
 
 def _pick(rows: int, variants: tuple) -> Callable:

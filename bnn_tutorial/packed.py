@@ -90,6 +90,7 @@ class PackedNetwork:
         self.shape, self.cut, self.layers = tuple(shape), cut, tuple(layers)
         self.provenance = dict(provenance or {})
         self._stages = _stages(self.shape, cut is None, self.layers)
+        self._dense = _dense(self._stages) if self.cut not in (0, FULL + 1) else None  # pixels that are all alike
 
     @classmethod
     def from_model(cls, model: nn.Sequential, provenance: dict[str, str] | None = None) -> PackedNetwork:
@@ -111,6 +112,8 @@ class PackedNetwork:
     def logits(self, images: Array | torch.Tensor) -> Array:
         """(N, pixels) uint8 -> (N, classes) float64."""
         images = self._check(images)
+        if self._dense is not None:
+            return kernels.run_dense(images, -1 if self.cut is None else self.cut, *self._dense)
         parts = [self._run(images[i : i + CHUNK])[-1] for i in range(0, len(images), CHUNK)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.layers[-1].scale)))
 
@@ -284,6 +287,16 @@ def _stages(shape: tuple[int, ...], eight_bits: bool, layers: Sequence[_Layer]) 
         stages.append(_Stage(layer, shape, eight_bits))
         shape, eight_bits = following, False
     return stages
+
+
+def _dense(stages: Sequence[_Stage]) -> tuple[Array, ...] | None:
+    """What `kernels.run_dense` takes after the images and the cut; None if the network is not for it."""
+    if any(stage.is_convolution for stage in stages) or stages[-1].eight_bits:
+        return None
+    widths = np.array([stages[0].layer.inputs, *(stage.outputs for stage in stages)])
+    limits = [stage.limits for stage in stages[:-1]] or [np.empty(0, int)]
+    weights, last = [stage.weights.ravel() for stage in stages], stages[-1].layer
+    return widths, np.concatenate(weights), np.concatenate(limits), last.scale, last.shift
 
 
 def _output_shape(layer: _Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
