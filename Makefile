@@ -51,6 +51,7 @@ lab: $(INSTALLED) ## open the notebooks in JupyterLab
 bench: $(INSTALLED) ## measure speed against peers and limits, as ratios
 	$(RUN) benchmarks.import_time
 	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.training
+	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.inference
 
 format: $(INSTALLED) ## let ruff mend what it can
 	$(RUN) ruff check --fix

@@ -1,4 +1,4 @@
-"""Train the network of notebook 03 on several processes: `torchrun --nproc-per-node 2 examples/distributed.py`.
+"""Train a normalised network on several processes: `torchrun --nproc-per-node 2 examples/distributed.py`.
 
 The layers are plain `nn.Module`s, so `DistributedDataParallel` wraps them like any other. Each process takes its share
 of every batch; PyTorch averages the gradients; then each makes the same step and clamps its own copy, so that the

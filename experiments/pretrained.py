@@ -1,6 +1,6 @@
 """The network that comes with the package: `python -m experiments.pretrained`.
 
-784-300-100-10 by the recipe of notebook 03, 60 epochs of augmented images. The seed is fixed beforehand; nothing is
+784-300-100-10, 60 epochs of augmented images. The seed is fixed beforehand; nothing is
 chosen among runs. About three minutes on two cores. The file says how it was made, and how it did on the test set.
 """
 

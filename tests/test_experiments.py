@@ -41,7 +41,7 @@ def test_every_recipe_reaches_another_process(experiment):
 
 def best(prefix):
     """The name of the best run on held-out images among those that begin so."""
-    scores = pd.read_csv(choices.RESULTS).set_index("name")["acc_test"]
+    scores = pd.read_csv(choices.RESULTS).groupby("name")["acc_test"].mean()
     return scores[scores.index.str.startswith(prefix)].idxmax()
 
 
@@ -53,7 +53,6 @@ def best(prefix):
             "tutorial, cross_entropy",
             runner.Recipe(replace(settings.TUTORIAL, loss=partial(bnn.cross_entropy, scale=0.1))),
         ),
-        ("60 epochs", recipes.AUGMENTED),
     ],
 )
 def test_the_recipes_take_what_was_best_on_held_out_images(prefix, recipe):

@@ -4,6 +4,7 @@ import json
 import os
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -415,3 +416,27 @@ def test_saving_replaces_a_file_at_once(file):
     assert PackedNetwork.load(file).shape == (4,)
     assert file.stat().st_mode & 0o777 == 0o644
     assert list(file.parent.iterdir()) == [file]
+
+
+# The network that comes with the package
+
+
+def test_the_pretrained_network_reads_digits(subset):
+    network = bnn.load_pretrained()
+    assert (network.predict(subset.test_images) == subset.test_labels.numpy()).mean() > 0.95
+    assert network.summary().loc["total", "one_bit_weights"] == 266_200
+    assert {"command", "settings", "seed", "data", "accuracy", "versions"} == set(network.provenance)
+
+
+def test_the_pretrained_network_is_as_good_as_it_says_and_small(full):
+    network = bnn.load_pretrained("mnist")
+    accuracy = (network.predict(full.test_images) == full.test_labels.numpy()).mean()
+    assert f"{accuracy:.4f}" == network.provenance["accuracy"]
+    assert accuracy > 0.979
+    (file,) = (Path(bnn.__file__).parent / "pretrained").iterdir()
+    assert file.stat().st_size <= 40_000
+
+
+def test_an_unknown_pretrained_network_is_refused():
+    with pytest.raises(ValueError, match="there is no pretrained network 'cifar', only mnist"):
+        bnn.load_pretrained("cifar")
