@@ -39,7 +39,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
         >>> cross_entropy(logits, labels).item(), cross_entropy(logits, labels, scale=0.1).item()
         (20.0, 2.1269280910491943)
 
-    Source: `logitcrossentropy` of Flux, which Bender's tutorial uses, with a factor.
+    Source: the loss of Bender's tutorial, with a factor.
     """
     _check_scale(scale)
     return F.cross_entropy(scale * logits if scale != 1 else logits, targets)
