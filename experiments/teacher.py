@@ -72,9 +72,9 @@ def train_whole(config: bnn.TrainConfig, data: bnn.Mnist, model: nn.Module, **op
 
 @cache
 def images(source: str) -> bnn.Mnist:
-    """Whole MNIST, or its training set with the last 10,000 images held out in place of the test set."""
-    data = bnn.load_mnist(source="full")
-    return data if source == "full" else bnn.hold_out(data)
+    """What `load_mnist` calls "full" or "subset"; with ", held out" its training set alone, by `hold_out`."""
+    data = bnn.load_mnist(source=source.removesuffix(", held out"))
+    return bnn.hold_out(data) if source.endswith(", held out") else data
 
 
 def cache_file(source: str) -> Path:
