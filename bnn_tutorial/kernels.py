@@ -34,8 +34,9 @@ LANES = 8  # words in a vector
 COLUMNS = 2 * LANES  # neurons of a tile
 ROWS = 8  # rows of a tile; for pixels the eight bit-planes of one image
 SMALL = 64  # rows below which threads cost more than they bring
+NO_LIMITS = np.empty(0, np.int64)  # where differences are counted, and nothing fires
 
-BIT, BYTE, SHORT, LONG = (ir.IntType(bits) for bits in (1, 8, 16, 64))
+BYTE, SHORT, LONG = (ir.IntType(bits) for bits in (8, 16, 64))
 VECTOR, BYTES = ir.VectorType(LONG, LANES), ir.VectorType(BYTE, WORD)
 
 
@@ -70,7 +71,7 @@ def count_differences(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(N, W) words and tiled weights (T, W, 16) -> (N, 16 T) int64: in how many places row and neuron differ."""
     _check(x, weights)
     counts = np.empty((len(x), weights.shape[0] * COLUMNS), np.int64)
-    _pick(len(x), _count)(x, weights, counts)
+    _pick(len(x), _compare)(x, weights, NO_LIMITS, counts, COLUMNS)
     return counts
 
 
@@ -81,7 +82,7 @@ def fire(x: np.ndarray, weights: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """
     _check(x, weights, limits)
     out = _no_bits(len(x), weights)
-    _pick(len(x), _fire)(x, weights, limits, out.view(np.uint16))
+    _pick(len(x), _compare)(x, weights, limits, out.view(np.uint16), 1)
     return out
 
 
@@ -217,6 +218,12 @@ def _bytes(builder, value):
     return _spread(builder, builder.trunc(value, BYTE), BYTES)
 
 
+def _store(builder, counts, limits, out, stride):
+    """The counts themselves where the output is of 64 bits, else which of them are within the limits."""
+    store = _store_counts if out.type.pointee == LONG else _store_bits
+    store(builder, counts, limits, out, stride)
+
+
 def _store_counts(builder, counts, limits, out, stride):
     for row, pair in enumerate(counts):
         for half, count in enumerate(pair):
@@ -251,9 +258,8 @@ def _sum(builder, values):
     return first
 
 
-_count_rows, _count_row = _tile(ROWS, _store_counts), _tile(1, _store_counts)
-_fire_rows, _fire_row = _tile(ROWS, _store_bits), _tile(1, _store_bits)
-_fire_planes = _tile(ROWS, _store_weighted_bits)
+_tile_of_rows, _tile_of_row = _tile(ROWS, _store), _tile(1, _store)
+_tile_of_planes = _tile(ROWS, _store_weighted_bits)
 
 
 @intrinsic
@@ -269,38 +275,21 @@ def _plane(typing_context, pixels, bit):
     return types.uint64(pixels, types.intp), generate
 
 
-def _count(x, weights, out):
+def _compare(x, weights, limits, out, step):
+    """Every row with every tile, whose first output stands `step` elements after that of the tile before."""
     rows, words = x.shape
-    tiles = weights.shape[0]
     for block in prange((rows + ROWS - 1) // ROWS):
         first = block * ROWS
         whole = first + ROWS <= rows
-        for tile in range(tiles):
-            w = _pointer(weights, tile * words * COLUMNS)
-            if whole:
-                y = _pointer(out, first * out.shape[1] + tile * COLUMNS)
-                _count_rows(_pointer(x, first * words), w, w, y, words, words, out.shape[1])
-            else:
-                for row in range(first, rows):
-                    y = _pointer(out, row * out.shape[1] + tile * COLUMNS)
-                    _count_row(_pointer(x, row * words), w, w, y, words, 0, 0)
-
-
-def _fire(x, weights, limits, out):
-    rows, words = x.shape
-    tiles = weights.shape[0]
-    for block in prange((rows + ROWS - 1) // ROWS):
-        first = block * ROWS
-        whole = first + ROWS <= rows
-        for tile in range(tiles):
+        for tile in range(weights.shape[0]):
             w, limit = _pointer(weights, tile * words * COLUMNS), _pointer(limits, tile * COLUMNS)
             if whole:
-                y = _pointer(out, first * out.shape[1] + tile)
-                _fire_rows(_pointer(x, first * words), w, limit, y, words, words, out.shape[1])
+                y = _pointer(out, first * out.shape[1] + tile * step)
+                _tile_of_rows(_pointer(x, first * words), w, limit, y, words, words, out.shape[1])
             else:
                 for row in range(first, rows):
-                    y = _pointer(out, row * out.shape[1] + tile)
-                    _fire_row(_pointer(x, row * words), w, limit, y, words, 0, 0)
+                    y = _pointer(out, row * out.shape[1] + tile * step)
+                    _tile_of_row(_pointer(x, row * words), w, limit, y, words, 0, 0)
 
 
 def _fire_pixels(planes, weights, limits, out):
@@ -309,7 +298,7 @@ def _fire_pixels(planes, weights, limits, out):
         for tile in range(weights.shape[0]):
             x, w = _pointer(planes, image * ROWS * words), _pointer(weights, tile * words * COLUMNS)
             y = _pointer(out, image * out.shape[1] + tile)
-            _fire_planes(x, w, _pointer(limits, tile * COLUMNS), y, words, words, 0)
+            _tile_of_planes(x, w, _pointer(limits, tile * COLUMNS), y, words, words, 0)
 
 
 def _bit_planes(pixels, out):
@@ -317,8 +306,8 @@ def _bit_planes(pixels, out):
     for image in prange(len(pixels)):
         for word in range(words):
             x = _pointer(pixels, image * pixels.shape[1] + word * WORD)
-            for bit in range(8):
-                out[image * 8 + bit, word] = _plane(x, bit)
+            for bit in range(ROWS):
+                out[image * ROWS + bit, word] = _plane(x, bit)
 
 
 @intrinsic
@@ -332,17 +321,6 @@ def _at_least(typing_context, pixels, cut):
     return types.uint64(pixels, types.intp), generate
 
 
-@intrinsic
-def _shorts(typing_context, words, index):
-    """The address of the 16 bits number `index` of an array of words."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(words)(context, builder, arguments[0]).data
-        return builder.gep(builder.bitcast(data, SHORT.as_pointer()), [arguments[1]])
-
-    return types.CPointer(types.uint16)(words, types.intp), generate
-
-
 def _dense(images, cut, widths, weights, limits, scale, shift, out):
     depth, stride = len(widths) - 1, (widths.max() + WORD - 1) // WORD
     for block in prange((len(images) + ROWS - 1) // ROWS):
@@ -353,6 +331,7 @@ def _dense(images, cut, widths, weights, limits, scale, shift, out):
         counts = np.empty((ROWS, COLUMNS), np.int64)
         weight = limit = start = 0  # where a layer's weights and limits begin; the first layer that takes bits
         words, tiles = (widths[0] + WORD - 1) // WORD, (widths[1] + COLUMNS - 1) // COLUMNS
+        bits = x.view(np.uint16)
         for row in range(rows):
             pixels[: widths[0]] = images[first + row]
             for word in range(words):
@@ -360,32 +339,35 @@ def _dense(images, cut, widths, weights, limits, scale, shift, out):
                 if cut >= 0:
                     x[row, word] = _at_least(here, cut)
                 else:
-                    for bit in range(ROWS):
-                        planes[bit, word] = _plane(here, bit)
+                    for plane in range(ROWS):
+                        planes[plane, word] = _plane(here, plane)
             if cut < 0:
                 for tile in range(tiles):
                     w, bear = _pointer(weights, tile * words * COLUMNS), _pointer(limits, tile * COLUMNS)
-                    _fire_planes(_pointer(planes, 0), w, bear, _shorts(x, 4 * row * stride + tile), words, stride, 0)
+                    fired = _pointer(bits, row * bits.shape[1] + tile)
+                    _tile_of_planes(_pointer(planes, 0), w, bear, fired, words, stride, 0)
         if cut < 0:
             weight, limit, start = tiles * words * COLUMNS, tiles * COLUMNS, 1
         for layer in range(start, depth):
             words, tiles = (widths[layer] + WORD - 1) // WORD, (widths[layer + 1] + COLUMNS - 1) // COLUMNS
             y[:] = 0
+            bits = y.view(np.uint16)
             for tile in range(tiles):
                 w = _pointer(weights, weight + tile * words * COLUMNS)
                 if layer == depth - 1:
                     for row in range(rows):
-                        _count_row(_pointer(x, row * stride), w, w, _pointer(counts, row * COLUMNS), words, 0, 0)
+                        _tile_of_row(_pointer(x, row * stride), w, w, _pointer(counts, row * COLUMNS), words, 0, 0)
                         for column in range(tile * COLUMNS, min(widths[depth], tile * COLUMNS + COLUMNS)):
                             total = widths[layer] - 2 * counts[row, column - tile * COLUMNS]
                             out[first + row, column] = total * scale[column] + shift[column]
                     continue
                 bear = _pointer(limits, limit + tile * COLUMNS)
                 if rows == ROWS:
-                    _fire_rows(_pointer(x, 0), w, bear, _shorts(y, tile), words, stride, 4 * stride)
+                    _tile_of_rows(_pointer(x, 0), w, bear, _pointer(bits, tile), words, stride, bits.shape[1])
                 else:
                     for row in range(rows):
-                        _fire_row(_pointer(x, row * stride), w, bear, _shorts(y, 4 * row * stride + tile), words, 0, 0)
+                        fired = _pointer(bits, row * bits.shape[1] + tile)
+                        _tile_of_row(_pointer(x, row * stride), w, bear, fired, words, 0, 0)
             weight, limit = weight + tiles * words * COLUMNS, limit + tiles * COLUMNS
             x, y = y, x
 
@@ -395,7 +377,7 @@ def _compiled(function):
     return tuple(njit(function, cache=True, nogil=True, parallel=parallel) for parallel in (False, True))
 
 
-_count, _fire, _fire_pixels, _bit_planes, _dense = map(_compiled, (_count, _fire, _fire_pixels, _bit_planes, _dense))
+_compare, _fire_pixels, _bit_planes, _dense = map(_compiled, (_compare, _fire_pixels, _bit_planes, _dense))
 
 
 def _pick(rows: int, variants: tuple) -> Callable:

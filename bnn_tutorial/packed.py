@@ -273,11 +273,14 @@ class _Stage:
     def _logits(self, differences: Array) -> Array:
         if self.eight_bits:
             planes = differences.reshape(-1, kernels.ROWS, self.outputs)
-            weighted = (planes << np.arange(kernels.ROWS)[:, None]).sum(axis=1)
-            sums = (FULL * self.ones - weighted) / FULL
-        else:
-            sums = self.layer.inputs - 2 * differences
+            differences = (planes << np.arange(kernels.ROWS)[:, None]).sum(axis=1)
+        sums = _sums(differences, self.layer.inputs, self.ones, self.eight_bits)
         return sums * self.layer.scale + self.layer.shift
+
+
+def _sums(differences: Array, inputs: int, ones: Array, eight_bits: bool) -> Array:
+    """A layer's sums from its differences, of 8-bit pixels from the weighted ones; `ones` are each neuron's +1."""
+    return (FULL * ones - differences) / FULL if eight_bits else inputs - 2 * differences
 
 
 def _stages(shape: tuple[int, ...], eight_bits: bool, layers: Sequence[_Layer]) -> list[_Stage]:
@@ -412,8 +415,7 @@ def _limits(ones: Array, inputs: int, scale: Array, shift: Array, eight_bits: bo
     high = np.full(len(scale), inputs * (FULL if eight_bits else 1) + 1)  # the smallest known not to
     while (low + 1 < high).any():
         middle = np.minimum((low + high + 1) // 2, high - 1)  # in between, or `low` again where that is found
-        sums = (FULL * ones - middle) / FULL if eight_bits else inputs - 2 * middle
-        fires = (sums * scale + shift >= 0) | (middle == low)
+        fires = (_sums(middle, inputs, ones, eight_bits) * scale + shift >= 0) | (middle == low)
         low, high = np.where(fires, middle, low), np.where(fires, high, middle)
     return low.astype(np.int32)
 
@@ -478,6 +480,8 @@ def _checked(tensors: dict[str, Array], header: dict[str, str]) -> tuple:
         spec, provenance = json.loads(header["network"]), json.loads(header["provenance"])
         shape, cut, described = tuple(spec["shape"]), spec["cut"], spec["layers"]
         layers = [_read_layer(tensors, i, entry, i == len(described) - 1) for i, entry in enumerate(described)]
+    except _ContentError:
+        raise  # it says what is wrong already
     except (KeyError, TypeError, ValueError) as error:
         raise _ContentError(f"its description cannot be read ({error!r})") from error
     _require(all(_is_size(size) for size in shape) and len(shape) in (1, 3), f"an image of shape {shape}")
