@@ -12,7 +12,16 @@ from pathlib import Path
 
 import bnn_tutorial as bnn
 
-from .recipes import AUGMENTED, SIXTY_EPOCHS, TEN_EPOCHS, augment, changed
+from .recipes import (
+    AUGMENTED,
+    LARGE_CONVNET,
+    ONE_BIT_INPUT,
+    SIXTY_EPOCHS,
+    SMALL_CONVNET,
+    TEN_EPOCHS,
+    augment,
+    changed,
+)
 from .runner import Recipe, run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
@@ -42,8 +51,18 @@ LONG = {
     for name, recipe in {"": SIXTY_EPOCHS, ", augmentation": AUGMENTED}.items()
     for rate in (0.003, 0.01)
 }
+RATES_OF_RECORDS = {
+    f"{name}, learning rate {rate}": changed(recipe, learning_rate=rate)
+    for name, recipe in {
+        "1-bit input": ONE_BIT_INPUT,
+        "small convnet, 15 epochs": changed(SMALL_CONVNET, epochs=15),
+        "large convnet, 10 epochs": changed(LARGE_CONVNET, epochs=10),
+    }.items()
+    for rate in (0.003, 0.01)
+}
+TEACHER_OF_RECORDS = {"1-bit input, teacher": changed(ONE_BIT_INPUT, taught=True)}
 CLOSE = RATES | AUGMENTATION | TEACHER
-CLEAR = BATCHES | SCALES | DROPOUT | BOP | LONG
+CLEAR = BATCHES | SCALES | DROPOUT | BOP | LONG | RATES_OF_RECORDS | TEACHER_OF_RECORDS
 RECIPES = {name: recipe._replace(seeds=3) for name, recipe in CLOSE.items()} | {
     name: recipe._replace(seeds=1) for name, recipe in CLEAR.items()
 }

@@ -27,10 +27,11 @@ def augment(strength: float) -> partial:
     return partial(bnn.random_affine, degrees=5 * strength, shift=strength, scale=0.05 * strength)
 
 
-SIXTY_EPOCHS = changed(TEN_EPOCHS, epochs=60, learning_rate=0.01)
+SIXTY_EPOCHS = changed(TEN_EPOCHS, epochs=60)
 AUGMENTED = changed(SIXTY_EPOCHS, augment=augment(1))
 
-SMALL_CONVNET = changed(AUGMENTED, epochs=20, batch_size=128, learning_rate=5e-3)._replace(build=bnn.binary_convnet)
+ONE_BIT_INPUT = changed(AUGMENTED, network={"widths": (784, 256, 256, 256, 10), "binary_input": True})
+SMALL_CONVNET = changed(AUGMENTED, epochs=30, batch_size=128, learning_rate=5e-3)._replace(build=bnn.binary_convnet)
 LARGE_CONVNET = changed(
-    SMALL_CONVNET, epochs=12, network={"channels": (64, 128, 256), "kernel_sizes": (5, 3, 3), "widths": (128, 10)}
+    SMALL_CONVNET, epochs=24, network={"channels": (64, 128, 256), "kernel_sizes": (5, 3, 3), "widths": (128, 10)}
 )

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .recipes import AUGMENTED, LARGE_CONVNET, SMALL_CONVNET, TEN_EPOCHS, augment, changed
+from .recipes import LARGE_CONVNET, ONE_BIT_INPUT, SMALL_CONVNET, TEN_EPOCHS, augment, changed
 from .runner import run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
 
 RECIPES = {
     "784-300-100-10, 10 epochs": changed(TEN_EPOCHS, augment=augment(1)),
-    "784-256-256-256-10, 1-bit input": changed(
-        AUGMENTED, network={"widths": (784, 256, 256, 256, 10), "binary_input": True}
-    ),
+    "784-256-256-256-10, 1-bit input": ONE_BIT_INPUT,
     "convnet of 93,088 weights": SMALL_CONVNET,
     "convnet of 666,432 weights": LARGE_CONVNET._replace(seeds=3),
 }
