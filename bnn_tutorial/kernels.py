@@ -1,43 +1,43 @@
-"""Products of ±1 by counting bits: 64 signs in a machine word, XOR, and a count of the bits that differ.
+"""Products with ±1 by counting bits: 64 signs in a machine word, XOR, and a count of the bits that differ.
 
 +1 is bit 1 and -1 is bit 0. Two rows of K signs that differ in c places have the dot product K - 2c. Rows are padded to
 whole words with zeros on both sides, which never differ.
 
-The heart is a tile of 8 rows by 16 neurons whose counts stay in registers, the old trick of matrix products (Goto and
-van de Geijn 2008). It is spelled out in LLVM's language, which numba compiles for the machine at hand: with AVX-512
-VPOPCNTDQ one instruction counts 512 bits, elsewhere LLVM takes what there is.
+Pixels of 8 bits go four to a word, and their weights as bytes of ±1 beside them: adding and subtracting bytes is then
+what counting bits is for signs. Both answer the same question, how far a row is from a neuron's weights, as a whole
+number that is small where they agree.
+
+The heart is a tile of 8 rows by two vectors of neurons whose numbers stay in registers, the old trick of matrix
+products (Goto and van de Geijn 2008). It is spelled out in LLVM's language, which numba compiles for the machine at
+hand: with AVX-512 one instruction counts 512 bits (VPOPCNTDQ) or adds up 64 products of bytes (VNNI), elsewhere LLVM
+takes what there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
+from types import FunctionType
 
+import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = [
-    "bit_planes",
-    "count_differences",
-    "fire",
-    "fire_pixels",
-    "pack_bits",
-    "run_dense",
-    "tile_weights",
-    "unpack_bits",
-]
+__all__ = ["distances", "fire", "pack_bits", "pack_bytes", "pack_pixels", "run_dense", "tile", "unpack_bits"]
 
 WORD = 64  # signs in a word
-LANES = 8  # words in a vector
-COLUMNS = 2 * LANES  # neurons of a tile
-ROWS = 8  # rows of a tile; for pixels the eight bit-planes of one image
-SMALL = 64  # rows below which threads cost more than they bring
-NO_LIMITS = np.empty(0, np.int64)  # where differences are counted, and nothing fires
+QUAD = 4  # pixels in a word
+STEPS = 4  # words of pixels that a single row takes at a time: one sum would wait for itself
+VECTOR = 64  # bytes
+ROWS = 8  # rows of a tile
+SMALL = 2**20  # bytes of weights to go through, all rows together, below which threads cost more than they bring
+NO_LIMITS = np.empty(0, np.int32)  # where the distances themselves are wanted, and nothing fires
 
-BYTE, SHORT, LONG = (ir.IntType(bits) for bits in (8, 16, 64))
-VECTOR, BYTES = ir.VectorType(LONG, LANES), ir.VectorType(BYTE, WORD)
+LONG, INT, SHORT, BYTE = (ir.IntType(bits) for bits in (64, 32, 16, 8))
+LONGS, INTS, SHORTS, BYTES = (ir.VectorType(t, VECTOR * 8 // t.width) for t in (LONG, INT, SHORT, BYTE))
 
 
 def pack_bits(bits: np.ndarray) -> np.ndarray:
@@ -47,8 +47,7 @@ def pack_bits(bits: np.ndarray) -> np.ndarray:
         >>> pack_bits(np.array([[True, False, True]])).tolist()
         [[5]]
     """
-    padded = np.zeros((len(bits), -(-bits.shape[1] // WORD) * WORD), bool)
-    padded[:, : bits.shape[1]] = bits
+    padded = _padded(bits, WORD)
     return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
 
 
@@ -58,57 +57,72 @@ def unpack_bits(words: np.ndarray, columns: int) -> np.ndarray:
     return np.unpackbits(octets, axis=1, count=columns, bitorder="little").astype(bool)
 
 
-def tile_weights(words: np.ndarray) -> np.ndarray:
-    """(M, W) uint64, a neuron a row -> (ceil(M / 16), W, 16): what the kernels take, neurons padded with zeros."""
+def pack_pixels(pixels: np.ndarray) -> np.ndarray:
+    """(N, K) uint8 -> (N, 4 ceil(K / 16)) uint32: four pixels a word, the last words filled up with 0."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 2:
+        raise ValueError(f"expected uint8 pixels of shape (N, K), got {pixels.dtype} of shape {pixels.shape}")
+    return _padded(pixels, QUAD * STEPS).view(np.uint32)
+
+
+def pack_bytes(bits: np.ndarray) -> np.ndarray:
+    """(M, K) bool, the weights of neurons that see pixels -> (M, 4 ceil(K / 16)) uint32: a byte for each, +1 as -1.
+
+    So their sum of products with the pixels is small where the neuron's is large, as a count of differences is.
+    """
+    return _padded(np.where(bits, np.int8(-1), np.int8(1)), QUAD * STEPS).view(np.uint32)
+
+
+def tile(words: np.ndarray) -> np.ndarray:
+    """(M, W) words, a neuron a row -> (ceil(M / C), W, C): what the kernels take, neurons padded with zeros.
+
+    C, the neurons of a tile, is 16 for words of bits and 32 for words of bytes: two vectors of 64 bytes.
+    """
     neurons, width = words.shape
-    tiles = -(-neurons // COLUMNS)
-    padded = np.zeros((tiles * COLUMNS, width), np.uint64)
+    columns = _columns(words.dtype)
+    padded = np.zeros((-(-neurons // columns) * columns, width), words.dtype)
     padded[:neurons] = words
-    return np.ascontiguousarray(padded.reshape(tiles, COLUMNS, width).transpose(0, 2, 1))
+    return np.ascontiguousarray(padded.reshape(-1, columns, width).transpose(0, 2, 1))
 
 
-def count_differences(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(N, W) words and tiled weights (T, W, 16) -> (N, 16 T) int64: in how many places row and neuron differ."""
+def distances(x: np.ndarray, weights: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """How far each row is from each neuron.
+
+    Args:
+        x: (N, W) of `pack_bits` or `pack_pixels`.
+        weights: (T, W, C), the `tile` of `pack_bits` or `pack_bytes`.
+        out: (N, C T) int32, to be written into; default new memory, which for large products takes longer to get than
+            to fill.
+
+    Returns:
+        (N, C T) int32: of bits in how many places they differ, of pixels minus the sum of their products with ±1.
+    """
     _check(x, weights)
-    counts = np.empty((len(x), weights.shape[0] * COLUMNS), np.int64)
-    _pick(len(x), _compare)(x, weights, NO_LIMITS, counts, COLUMNS)
-    return counts
+    tiles, _, columns = weights.shape
+    shape = (len(x), tiles * columns)
+    if out is None:
+        out = np.empty(shape, np.int32)
+    elif out.dtype != np.int32 or out.shape != shape or not out.flags.c_contiguous:
+        raise ValueError(f"expected contiguous int32 out of shape {shape}, got {out.dtype} of shape {out.shape}")
+    _pick(len(x), weights, _compare)(x, weights, NO_LIMITS, out, columns, _parts(len(x), tiles))
+    return out
 
 
 def fire(x: np.ndarray, weights: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """(N, W) words, tiled weights (T, W, 16), limits (16 T,) int64 -> (N, ceil(T / 4)) words: the packed output bits.
+    """Which neurons are at most their limit away from each row: their outputs, packed.
 
-    A neuron's bit is 1 where it differs from the row in at most `limits` places; a limit of -1 is never.
+    Args:
+        x: as in `distances`.
+        weights: as in `distances`.
+        limits: (C T,) int32; -1 is never, where `x` is bits.
+
+    Returns:
+        (N, ceil(C T / 64)) uint64, as of `pack_bits`.
     """
     _check(x, weights, limits)
-    out = _no_bits(len(x), weights)
-    _pick(len(x), _compare)(x, weights, limits, out.view(np.uint16), 1)
-    return out
-
-
-def fire_pixels(planes: np.ndarray, weights: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """As `fire`, for 8-bit numbers: `planes` are those of `bit_planes`, (8 N, W), and plane b's differences count 2^b.
-
-    Since sum_k p_k w_k = 255 P - sum_b 2^b c_b, where P is the number of a neuron's +1 and c_b the differences from
-    plane b, a limit on the weighted differences is a limit on the sum.
-    """
-    _check(planes, weights, limits)
-    if len(planes) % ROWS:
-        raise ValueError(f"expected eight planes an image, got {len(planes)} rows")
-    out = _no_bits(len(planes) // ROWS, weights)
-    _pick(len(out), _fire_pixels)(planes, weights, limits, out.view(np.uint16))
-    return out
-
-
-def bit_planes(pixels: np.ndarray) -> np.ndarray:
-    """(N, K) uint8 -> (8 N, ceil(K / 64)) words: rows 8 n to 8 n + 7 are the bits of image n, the lowest first."""
-    if pixels.dtype != np.uint8 or pixels.ndim != 2:
-        raise ValueError(f"expected uint8 pixels of shape (N, K), got {pixels.dtype} of shape {pixels.shape}")
-    images, columns = pixels.shape
-    padded = np.zeros((images, -(-columns // WORD) * WORD), np.uint8)
-    padded[:, :columns] = pixels
-    out = np.empty((images * ROWS, padded.shape[1] // WORD), np.uint64)
-    _pick(images, _bit_planes)(padded, out)
+    tiles, _, columns = weights.shape
+    out = np.zeros((len(x), -(-tiles * columns // WORD)), np.uint64)
+    bits = out.view(f"u{columns // 8}")
+    _pick(len(x), weights, _compare)(x, weights, limits, bits, 1, _parts(len(x), tiles))
     return out
 
 
@@ -125,48 +139,78 @@ def run_dense(
 
     Args:
         images: (N, widths[0]) uint8.
-        cut: pixels from it on are +1; -1: all eight bits are used, and there is a hidden layer.
+        cut: pixels from it on are +1; -1: the first layer takes all eight bits, and it is a hidden one.
         widths: int64, from the input's to the output's.
-        weights: the tiled weights of all layers, one after the other.
-        limits: the limits of all hidden layers, 16 a tile, one after the other.
+        weights: uint64, the tiled weights of all layers, one after the other.
+        limits: int32, the limits of all hidden layers, one for each neuron of their tiles, one after the other.
         scale: (widths[-1],) float64.
         shift: (widths[-1],) float64.
 
     Returns:
-        (N, widths[-1]) float64: scale * sum + shift of the last layer.
+        (N, widths[-1]) float64: scale * (widths[-2] - 2 * distance) + shift of the last layer.
     """
     out = np.empty((len(images), len(scale)))
-    _pick(len(images), _dense)(images, cut, widths, weights, limits, scale, shift, out)
+    _pick(len(images), weights, _dense)(images, cut, widths, weights, limits, scale, shift, out)
     return out
+
+
+def _padded(values: np.ndarray, multiple: int) -> np.ndarray:
+    rows, columns = values.shape
+    padded = np.zeros((rows, -(-columns // multiple) * multiple), values.dtype)
+    padded[:, :columns] = values
+    return padded
+
+
+def _columns(dtype: np.dtype) -> int:
+    return 2 * VECTOR // dtype.itemsize
+
+
+def _parts(rows: int, tiles: int) -> int:
+    """Into how many parts the tiles are divided, so that few rows keep all threads busy, too."""
+    return max(1, min(tiles, numba.get_num_threads() // max(1, -(-rows // ROWS))))
 
 
 # What follows is compiled. `prange` is `range` in the serial variants.
 
 
 @intrinsic
-def _pointer(typing_context, array, index):
-    """The address of an element, counted through the array's memory."""
+def _start(typing_context, array):
+    """The address of an array's first element."""
 
     def generate(context, builder, signature, arguments):
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        return builder.gep(data, [arguments[1]])
+        return context.make_array(array)(context, builder, arguments[0]).data
 
-    return types.CPointer(array.dtype)(array, types.intp), generate
+    return types.CPointer(array.dtype)(array), generate
 
 
-def _tile(rows: int, finish: Callable):
-    """An intrinsic: the counts of a tile, and what `finish` does with them.
+@intrinsic
+def _at(typing_context, pointer, index):
+    """The address so many elements further on."""
 
-    Its arguments are pointers to the first row, the tile, its 16 limits and its first output, the words of a row, and
-    the ways from one row to the next, of x in words, of the output in its elements.
+    def generate(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return pointer(pointer, types.intp), generate
+
+
+def _tile(rows: int):
+    """An intrinsic: the distances of some rows from the neurons of a tile, or which of them are within the limits.
+
+    Its arguments are pointers to the first row, the tile, its limits and its first output, the words of a row, and the
+    ways from one row to the next, of x in words, of the output in its elements.
     """
 
     @intrinsic
     def tile(typing_context, x, weights, limits, out, words, x_stride, stride):
+        is_bits = x.dtype == types.uint64
+        store = _store_distances if out.dtype == types.int32 else _store_bits
+
         def generate(context, builder, signature, arguments):
             x, weights, limits, out, words, x_stride, stride = arguments
-            counts = _differences(builder, x, weights, words, x_stride, rows)
-            finish(builder, counts, limits, out, stride)
+            add = _add_differences if is_bits else _add_products(context)
+            steps = STEPS if rows == 1 and not is_bits else 1
+            found = _accumulate(builder, add, LONGS if is_bits else INTS, x, weights, words, x_stride, rows, steps)
+            store(builder, [[_as_ints(builder, half) for half in pair] for pair in found], limits, out, stride)
             return context.get_dummy_value()
 
         return types.void(x, weights, limits, out, types.intp, types.intp, types.intp), generate
@@ -174,81 +218,81 @@ def _tile(rows: int, finish: Callable):
     return tile
 
 
-def _differences(builder, x, weights, words, x_stride, rows):
-    """LLVM: for word in words: counts[row][half] += popcount(x[row, word] ^ weights[word, half])."""
-    count_type = ir.FunctionType(VECTOR, [VECTOR])
-    popcount = cgutils.get_or_insert_function(builder.module, count_type, f"llvm.ctpop.v{LANES}i64")
-    start, loop, end = builder.block, builder.append_basic_block("words"), builder.append_basic_block("counted")
+def _accumulate(builder, add, vector, x, weights, words, x_stride, rows, steps):
+    """LLVM: for word in words: sums[row][half] = add(sums[row][half], x[row, word], weights[word, half])."""
+    start, loop, end = builder.block, builder.append_basic_block("words"), builder.append_basic_block("summed")
     builder.branch(loop)
     builder.position_at_end(loop)
     word = builder.phi(LONG)
-    counts = [[builder.phi(VECTOR) for _ in range(2)] for _ in range(rows)]
-    place = builder.mul(word, LONG(COLUMNS))
-    halves = [_load(builder, builder.gep(weights, [builder.add(place, LONG(half * LANES))])) for half in range(2)]
-    new = []
-    for row, pair in enumerate(counts):
-        bits = _spread(builder, builder.load(builder.gep(x, [builder.add(word, builder.mul(x_stride, LONG(row)))])))
-        new.append(
-            [builder.add(c, builder.call(popcount, [builder.xor(bits, w)])) for c, w in zip(pair, halves, strict=True)]
-        )
-    following = builder.add(word, LONG(1))
+    sums = {place: builder.phi(vector) for place in product(range(rows), range(2), range(steps))}
+    new = {}
+    for step in range(steps):
+        here = builder.add(word, LONG(step))
+        halves = [_load(builder, weights, builder.add(_times(builder, here, 2), LONG(i)), vector) for i in range(2)]
+        for row in range(rows):
+            place = builder.add(here, _times(builder, x_stride, row))
+            value = _spread(builder, builder.load(builder.gep(x, [place])), vector)
+            for half, w in enumerate(halves):
+                new[row, half, step] = add(builder, sums[row, half, step], value, w)
+    following = builder.add(word, LONG(steps))
     word.add_incoming(LONG(0), start)
     word.add_incoming(following, loop)
-    for pair, sums in zip(counts, new, strict=True):
-        for count, value in zip(pair, sums, strict=True):
-            count.add_incoming(VECTOR([0] * LANES), start)
-            count.add_incoming(value, loop)
+    for place, phi in sums.items():
+        phi.add_incoming(vector([0] * vector.count), start)
+        phi.add_incoming(new[place], loop)
     builder.cbranch(builder.icmp_signed("<", following, words), loop, end)
     builder.position_at_end(end)
-    return new
+    return [[_sum(builder, [new[row, half, i] for i in range(steps)]) for half in range(2)] for row in range(rows)]
 
 
-def _load(builder, pointer):
-    return builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=8)
+def _add_differences(builder, counts, bits, weights):
+    """counts[lane] += popcount(bits[lane] ^ weights[lane])"""
+    name = f"llvm.ctpop.v{LONGS.count}i64"
+    popcount = cgutils.get_or_insert_function(builder.module, ir.FunctionType(LONGS, [LONGS]), name)
+    return builder.add(counts, builder.call(popcount, [builder.xor(bits, weights)]))
 
 
-def _spread(builder, value, vector=VECTOR):
+def _add_products(context):
+    """sums[lane] += the products of a lane's four unsigned bytes with four signed ones; in the machine's way."""
+    _, _, features = context.codegen().magic_tuple()
+    return _add_products_by_vnni if "+avx512vnni" in features else _add_products_of_bytes
+
+
+def _add_products_by_vnni(builder, sums, pixels, weights):
+    operand = BYTES if binding.llvm_version_info >= (22,) else INTS
+    kind = ir.FunctionType(INTS, [INTS, operand, operand])
+    dot = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
+    return builder.call(dot, [sums, builder.bitcast(pixels, operand), builder.bitcast(weights, operand)])
+
+
+def _add_products_of_bytes(builder, sums, pixels, weights):
+    """In 16 bits first, where a product with ±1 and the sum of two have room."""
+    x, w, eight = builder.bitcast(pixels, SHORTS), builder.bitcast(weights, SHORTS), SHORTS([8] * SHORTS.count)
+    low = builder.mul(builder.and_(x, SHORTS([255] * SHORTS.count)), builder.ashr(builder.shl(w, eight), eight))
+    high = builder.mul(builder.lshr(x, eight), builder.ashr(w, eight))
+    pairs, sixteen = builder.bitcast(builder.add(low, high), INTS), INTS([16] * INTS.count)
+    return _sum(builder, [sums, builder.ashr(builder.shl(pairs, sixteen), sixteen), builder.ashr(pairs, sixteen)])
+
+
+def _load(builder, pointer, index, vector):
+    """The vector with this number, counted in vectors from the pointer."""
+    vectors = builder.bitcast(pointer, vector.as_pointer())
+    return builder.load(builder.gep(vectors, [index]), align=vector.element.width // 8)
+
+
+def _spread(builder, value, vector):
     """The same number in all lanes."""
     undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, undefined, ir.VectorType(ir.IntType(32), vector.count)([0] * vector.count))
+    first = builder.insert_element(undefined, value, INT(0))
+    return builder.shuffle_vector(first, undefined, ir.VectorType(INT, vector.count)([0] * vector.count))
 
 
-def _bytes(builder, value):
-    return _spread(builder, builder.trunc(value, BYTE), BYTES)
+def _as_ints(builder, values):
+    return values if values.type == INTS else builder.trunc(values, ir.VectorType(INT, values.type.count))
 
 
-def _store(builder, counts, limits, out, stride):
-    """The counts themselves where the output is of 64 bits, else which of them are within the limits."""
-    store = _store_counts if out.type.pointee == LONG else _store_bits
-    store(builder, counts, limits, out, stride)
-
-
-def _store_counts(builder, counts, limits, out, stride):
-    for row, pair in enumerate(counts):
-        for half, count in enumerate(pair):
-            place = builder.add(builder.mul(stride, LONG(row)), LONG(half * LANES))
-            pointer = builder.bitcast(builder.gep(out, [place]), VECTOR.as_pointer())
-            builder.store(count, pointer, align=8)
-
-
-def _store_bits(builder, counts, limits, out, stride):
-    """For each row the 16 bits of the tile, in a uint16."""
-    for row, pair in enumerate(counts):
-        low, high = (
-            builder.icmp_signed("<=", count, _load(builder, builder.gep(limits, [LONG(half * LANES)])))
-            for half, count in enumerate(pair)
-        )
-        both = builder.shuffle_vector(low, high, ir.VectorType(ir.IntType(32), COLUMNS)(list(range(COLUMNS))))
-        builder.store(builder.bitcast(both, SHORT), builder.gep(out, [builder.mul(stride, LONG(row))]), align=2)
-
-
-def _store_weighted_bits(builder, counts, limits, out, stride):
-    weighted = [
-        _sum(builder, [builder.shl(pair[half], VECTOR([plane] * LANES)) for plane, pair in enumerate(counts)])
-        for half in range(2)
-    ]
-    _store_bits(builder, [weighted], limits, out, stride)
+def _times(builder, value, factor):
+    return builder.mul(value, LONG(factor))
 
 
 def _sum(builder, values):
@@ -258,143 +302,129 @@ def _sum(builder, values):
     return first
 
 
-_tile_of_rows, _tile_of_row = _tile(ROWS, _store), _tile(1, _store)
-_tile_of_planes = _tile(ROWS, _store_weighted_bits)
+def _store_distances(builder, found, limits, out, stride):
+    for row, pair in enumerate(found):
+        for half, values in enumerate(pair):
+            place = builder.gep(out, [builder.add(_times(builder, stride, row), LONG(half * values.type.count))])
+            builder.store(values, builder.bitcast(place, values.type.as_pointer()), align=4)
 
 
-@intrinsic
-def _plane(typing_context, pixels, bit):
-    """One bit of 64 neighbouring bytes, as a word."""
+def _store_bits(builder, found, limits, out, stride):
+    """For each row one bit a neuron, in one number."""
+    for row, pair in enumerate(found):
+        low, high = (
+            builder.icmp_signed("<=", values, _load(builder, limits, LONG(half), values.type))
+            for half, values in enumerate(pair)
+        )
+        columns = 2 * low.type.count
+        both = builder.shuffle_vector(low, high, ir.VectorType(INT, columns)(list(range(columns))))
+        place = builder.gep(out, [_times(builder, stride, row)])
+        builder.store(builder.bitcast(both, ir.IntType(columns)), place, align=columns // 8)
 
-    def generate(context, builder, signature, arguments):
-        values = builder.load(builder.bitcast(arguments[0], BYTES.as_pointer()), align=1)
-        shifts = _bytes(builder, builder.sub(LONG(7), arguments[1]))
-        top = builder.icmp_signed("<", builder.shl(values, shifts), BYTES([0] * WORD))  # the sign bit
-        return builder.bitcast(top, LONG)
 
-    return types.uint64(pixels, types.intp), generate
+_tile_of_rows, _tile_of_row = _tile(ROWS), _tile(1)
 
 
-def _compare(x, weights, limits, out, step):
-    """Every row with every tile, whose first output stands `step` elements after that of the tile before."""
+@njit
+def _block(x, weights, limits, out, rows, words, tiles, columns, x_stride, stride, step):
+    """Up to 8 rows with some tiles; the first output of a tile stands `step` elements after that of the one before."""
+    for tile in range(tiles):
+        w, limit, y = _at(weights, tile * words * columns), _at(limits, tile * columns), _at(out, tile * step)
+        if rows == ROWS:
+            _tile_of_rows(x, w, limit, y, words, x_stride, stride)
+        else:
+            for row in range(rows):
+                _tile_of_row(_at(x, row * x_stride), w, limit, _at(y, row * stride), words, 0, 0)
+
+
+def _compare(x, weights, limits, out, step, parts):
+    """Every row with every tile: a block of rows with a part of the tiles at a time."""
     rows, words = x.shape
-    for block in prange((rows + ROWS - 1) // ROWS):
-        first = block * ROWS
-        whole = first + ROWS <= rows
-        for tile in range(weights.shape[0]):
-            w, limit = _pointer(weights, tile * words * COLUMNS), _pointer(limits, tile * COLUMNS)
-            if whole:
-                y = _pointer(out, first * out.shape[1] + tile * step)
-                _tile_of_rows(_pointer(x, first * words), w, limit, y, words, words, out.shape[1])
-            else:
-                for row in range(first, rows):
-                    y = _pointer(out, row * out.shape[1] + tile * step)
-                    _tile_of_row(_pointer(x, row * words), w, limit, y, words, 0, 0)
-
-
-def _fire_pixels(planes, weights, limits, out):
-    words = planes.shape[1]
-    for image in prange(len(out)):
-        for tile in range(weights.shape[0]):
-            x, w = _pointer(planes, image * ROWS * words), _pointer(weights, tile * words * COLUMNS)
-            y = _pointer(out, image * out.shape[1] + tile)
-            _tile_of_planes(x, w, _pointer(limits, tile * COLUMNS), y, words, words, 0)
-
-
-def _bit_planes(pixels, out):
-    words = out.shape[1]
-    for image in prange(len(pixels)):
-        for word in range(words):
-            x = _pointer(pixels, image * pixels.shape[1] + word * WORD)
-            for bit in range(ROWS):
-                out[image * ROWS + bit, word] = _plane(x, bit)
+    tiles, _, columns = weights.shape
+    stride = out.shape[1]
+    for task in prange((rows + ROWS - 1) // ROWS * parts):
+        block, part = task // parts, task % parts
+        row, tile, end = block * ROWS, tiles * part // parts, tiles * (part + 1) // parts
+        w, limit = _at(_start(weights), tile * words * columns), _at(_start(limits), tile * columns)
+        y = _at(_start(out), row * stride + tile * step)
+        here = _at(_start(x), row * words)
+        _block(here, w, limit, y, min(ROWS, rows - row), words, end - tile, columns, words, stride, step)
 
 
 @intrinsic
 def _at_least(typing_context, pixels, cut):
-    """Which of 64 neighbouring bytes are at least `cut`, as a word."""
+    """Which of 64 neighbouring pixels are at least `cut`, as a word."""
 
     def generate(context, builder, signature, arguments):
-        values = builder.load(builder.bitcast(arguments[0], BYTES.as_pointer()), align=1)
-        return builder.bitcast(builder.icmp_unsigned(">=", values, _bytes(builder, arguments[1])), LONG)
+        pointer, cut = arguments
+        values = _load(builder, pointer, LONG(0), BYTES)
+        cuts = _spread(builder, builder.trunc(cut, BYTE), BYTES)
+        return builder.bitcast(builder.icmp_unsigned(">=", values, cuts), LONG)
 
     return types.uint64(pixels, types.intp), generate
 
 
 def _dense(images, cut, widths, weights, limits, scale, shift, out):
-    depth, stride = len(widths) - 1, (widths.max() + WORD - 1) // WORD
+    last, longest = len(widths) - 1, (widths.max() + WORD - 1) // WORD
     for block in prange((len(images) + ROWS - 1) // ROWS):
         first = block * ROWS
         rows = min(ROWS, len(images) - first)
-        pixels, planes = np.zeros(stride * WORD, np.uint8), np.empty((ROWS, stride), np.uint64)
-        x, y = np.zeros((ROWS, stride), np.uint64), np.zeros((ROWS, stride), np.uint64)
-        counts = np.empty((ROWS, COLUMNS), np.int64)
-        weight = limit = start = 0  # where a layer's weights and limits begin; the first layer that takes bits
-        words, tiles = (widths[0] + WORD - 1) // WORD, (widths[1] + COLUMNS - 1) // COLUMNS
-        bits = x.view(np.uint16)
+        pixels = np.zeros((ROWS, (widths[0] + WORD - 1) // WORD * WORD), np.uint8)
+        x, y = np.zeros((ROWS, longest), np.uint64), np.zeros((ROWS, longest), np.uint64)
+        counts = np.empty((ROWS, (widths[last] + 15) // 16 * 16), np.int32)
         for row in range(rows):
-            pixels[: widths[0]] = images[first + row]
-            for word in range(words):
-                here = _pointer(pixels, word * WORD)
-                if cut >= 0:
-                    x[row, word] = _at_least(here, cut)
-                else:
-                    for plane in range(ROWS):
-                        planes[plane, word] = _plane(here, plane)
-            if cut < 0:
-                for tile in range(tiles):
-                    w, bear = _pointer(weights, tile * words * COLUMNS), _pointer(limits, tile * COLUMNS)
-                    fired = _pointer(bits, row * bits.shape[1] + tile)
-                    _tile_of_planes(_pointer(planes, 0), w, bear, fired, words, stride, 0)
+            for column in range(widths[0]):  # to assign a slice takes six times as long
+                pixels[row, column] = images[first + row, column]
+        weight, limit, start = 0, 0, 0  # where a layer's weights and limits begin; the first layer that takes bits
         if cut < 0:
-            weight, limit, start = tiles * words * COLUMNS, tiles * COLUMNS, 1
-        for layer in range(start, depth):
-            words, tiles = (widths[layer] + WORD - 1) // WORD, (widths[layer + 1] + COLUMNS - 1) // COLUMNS
-            y[:] = 0
-            bits = y.view(np.uint16)
-            for tile in range(tiles):
-                w = _pointer(weights, weight + tile * words * COLUMNS)
-                if layer == depth - 1:
-                    for row in range(rows):
-                        _tile_of_row(_pointer(x, row * stride), w, w, _pointer(counts, row * COLUMNS), words, 0, 0)
-                        for column in range(tile * COLUMNS, min(widths[depth], tile * COLUMNS + COLUMNS)):
-                            total = widths[layer] - 2 * counts[row, column - tile * COLUMNS]
-                            out[first + row, column] = total * scale[column] + shift[column]
-                    continue
-                bear = _pointer(limits, limit + tile * COLUMNS)
-                if rows == ROWS:
-                    _tile_of_rows(_pointer(x, 0), w, bear, _pointer(bits, tile), words, stride, bits.shape[1])
-                else:
-                    for row in range(rows):
-                        fired = _pointer(bits, row * bits.shape[1] + tile)
-                        _tile_of_row(_pointer(x, row * stride), w, bear, fired, words, 0, 0)
-            weight, limit = weight + tiles * words * COLUMNS, limit + tiles * COLUMNS
+            quads, words, tiles = pixels.view(np.uint32), (widths[0] + 15) // 16 * 4, (widths[1] + 31) // 32
+            bits = x.view(np.uint32)
+            w, bear = _start(weights.view(np.uint32)), _start(limits)
+            _block(_start(quads), w, bear, _start(bits), rows, words, tiles, 32, quads.shape[1], bits.shape[1], 1)
+            weight, limit, start = tiles * words * 16, tiles * 32, 1
+        else:
+            for row in range(rows):
+                for word in range((widths[0] + WORD - 1) // WORD):
+                    x[row, word] = _at_least(_at(_start(pixels), row * pixels.shape[1] + word * WORD), cut)
+        for layer in range(start, last):
+            words, tiles = (widths[layer] + WORD - 1) // WORD, (widths[layer + 1] + 15) // 16
+            w, bear = _at(_start(weights), weight), _at(_start(limits), limit)
+            if layer < last - 1:
+                y[:] = 0
+                bits = y.view(np.uint16)
+                _block(_start(x), w, bear, _start(bits), rows, words, tiles, 16, longest, bits.shape[1], 1)
+            else:
+                _block(_start(x), w, bear, _start(counts), rows, words, tiles, 16, longest, counts.shape[1], 16)
+            weight, limit = weight + tiles * words * 16, limit + tiles * 16
             x, y = y, x
+        for row in range(rows):
+            for column in range(widths[last]):
+                total = widths[last - 1] - 2 * counts[row, column]
+                out[first + row, column] = total * scale[column] + shift[column]
 
 
 def _compiled(function):
-    """The function for few rows and for many: on one thread, and on as many as `numba.set_num_threads` allows."""
-    return tuple(njit(function, cache=True, nogil=True, parallel=parallel) for parallel in (False, True))
+    """The function for little and for much: on one thread, and on as many as `numba.set_num_threads` allows."""
+    threaded = FunctionType(function.__code__, function.__globals__)
+    threaded.__qualname__ = f"{function.__name__}_threaded"  # numba's cache tells functions by name, not by options
+    return njit(function, cache=True, nogil=True), njit(threaded, cache=True, nogil=True, parallel=True)
 
 
-_compare, _fire_pixels, _bit_planes, _dense = map(_compiled, (_compare, _fire_pixels, _bit_planes, _dense))
+_compare, _dense = map(_compiled, (_compare, _dense))
 
 
-def _pick(rows: int, variants: tuple) -> Callable:
-    return variants[rows >= SMALL]
-
-
-def _no_bits(rows: int, weights: np.ndarray) -> np.ndarray:
-    return np.zeros((rows, -(-weights.shape[0] * COLUMNS // WORD)), np.uint64)
+def _pick(rows: int, weights: np.ndarray, variants: tuple) -> Callable:
+    return variants[rows * weights.nbytes >= SMALL]
 
 
 def _check(x: np.ndarray, weights: np.ndarray, limits: np.ndarray | None = None) -> None:
     """The kernels read memory as it lies, so what they get must be what they expect."""
-    fits = all(a.dtype == np.uint64 and a.flags.c_contiguous for a in (x, weights))
-    if not fits or x.ndim != 2 or weights.shape[1:] != (x.shape[1], COLUMNS):
+    fits = x.dtype in (np.uint64, np.uint32) and all(a.dtype == x.dtype and a.flags.c_contiguous for a in (x, weights))
+    if not fits or x.ndim != 2 or weights.shape[1:] != (x.shape[1], _columns(x.dtype)):
         raise ValueError(
-            f"expected contiguous uint64 rows (N, W) and tiled weights (T, W, {COLUMNS}), got "
+            "expected contiguous rows (N, W), of uint64 for bits or uint32 for pixels, and their tiled weights, got "
             f"{x.dtype} of shape {x.shape} and {weights.dtype} of shape {weights.shape}"
         )
-    if limits is not None and (limits.dtype != np.int64 or limits.shape != (weights.shape[0] * COLUMNS,)):
-        raise ValueError(f"expected {weights.shape[0] * COLUMNS} int64 limits, got {limits.dtype} of {limits.shape}")
+    neurons = weights.shape[0] * weights.shape[2]
+    if limits is not None and (limits.dtype != np.int32 or limits.shape != (neurons,)):
+        raise ValueError(f"expected {neurons} int32 limits, got {limits.dtype} of {limits.shape}")

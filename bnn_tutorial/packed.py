@@ -38,6 +38,7 @@ __all__ = ["PackedNetwork", "load_pretrained"]
 FORMAT = "bnn_tutorial packed network, version 1"
 SIGNS = (ste.sign, ste.sign_ste, ste.clipped_sign_ste, ste.tanh_sign, ste.approx_sign, ste.swish_sign)
 FULL = 255  # an 8-bit pixel of full ink, 1.0 for the model
+WIDEST = 2**22  # inputs of a neuron, so that 255 for each, and as much again, fits in 32 bits
 CHUNK = 500  # images at a time: it bounds the memory of the windows of a convolution
 
 
@@ -221,29 +222,31 @@ def load_pretrained(name: str = "mnist") -> PackedNetwork:
 
 
 class _Stage:
-    """A layer made ready: its weights as words in the order of the input's words, in tiles."""
+    """A layer made ready: its weights in tiles, in the order of the input's words."""
 
     def __init__(self, layer: _Layer, shape: tuple[int, ...], eight_bits: bool):
         self.layer, self.eight_bits = layer, eight_bits
         self.outputs = len(layer.weight)
         self.is_convolution = layer.weight.ndim == 4
         groups = _grouped(layer.weight, shape)  # (M, groups, channels)
+        ones = groups.sum(axis=(1, 2))
         if eight_bits:
-            groups = groups.reshape(self.outputs, 1, -1)  # pixels are not packed by group
-        words = kernels.pack_bits(groups.reshape(-1, groups.shape[2])).reshape(self.outputs, -1)
-        self.weights = kernels.tile_weights(words)
-        self.ones = groups.sum(axis=(1, 2))
+            words = kernels.pack_bytes(groups.reshape(self.outputs, -1))
+        else:
+            words = kernels.pack_bits(groups.reshape(-1, groups.shape[2])).reshape(self.outputs, -1)
+        self.weights = kernels.tile(words)
         if layer.limit is not None:
-            self.limits = np.full(self.weights.shape[0] * kernels.COLUMNS, -1)
-            self.limits[: self.outputs] = layer.limit
+            tiles, _, columns = self.weights.shape
+            self.limits = np.full(tiles * columns, -1, np.int32)
+            # Of pixels the kernels know minus the sum, which is the weighted differences less 255 for each +1.
+            self.limits[: self.outputs] = layer.limit - FULL * ones * eight_bits
 
     def __call__(self, x: Array) -> Array:
         """Pixels or packed bits -> packed bits, of a last layer logits."""
         rows, place = self._rows(x)
         if self.layer.limit is None:
-            return self._logits(kernels.count_differences(rows, self.weights)[:, : self.outputs])
-        fire = kernels.fire_pixels if self.eight_bits else kernels.fire
-        bits = fire(rows, self.weights, self.limits)
+            return self._logits(kernels.distances(rows, self.weights)[:, : self.outputs])
+        bits = kernels.fire(rows, self.weights, self.limits)
         if not self.is_convolution:
             return bits
         bits = bits.reshape(*place, -1)  # (N, height, width, words)
@@ -262,7 +265,7 @@ class _Stage:
             windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))[:, ::stride, ::stride]
             x, place = windows.transpose(0, 1, 2, 4, 5, 3), windows.shape[:3]
         x = np.ascontiguousarray(x).reshape(math.prod(place), -1)
-        return (kernels.bit_planes(x) if self.eight_bits else x), place
+        return (kernels.pack_pixels(x) if self.eight_bits else x), place
 
     def _pooled(self, bits: Array) -> Array:
         height, width = bits.shape[1] // 2 * 2, bits.shape[2] // 2 * 2
@@ -270,17 +273,9 @@ class _Stage:
         (inverted,) = kernels.pack_bits(self.layer.inverted[None])
         return (np.bitwise_or.reduce(four) & ~inverted) | (np.bitwise_and.reduce(four) & inverted)
 
-    def _logits(self, differences: Array) -> Array:
-        if self.eight_bits:
-            planes = differences.reshape(-1, kernels.ROWS, self.outputs)
-            differences = (planes << np.arange(kernels.ROWS)[:, None]).sum(axis=1)
-        sums = _sums(differences, self.layer.inputs, self.ones, self.eight_bits)
+    def _logits(self, distances: Array) -> Array:
+        sums = -distances / FULL if self.eight_bits else self.layer.inputs - 2 * distances
         return sums * self.layer.scale + self.layer.shift
-
-
-def _sums(differences: Array, inputs: int, ones: Array, eight_bits: bool) -> Array:
-    """A layer's sums from its differences, of 8-bit pixels from the weighted ones; `ones` are each neuron's +1."""
-    return (FULL * ones - differences) / FULL if eight_bits else inputs - 2 * differences
 
 
 def _stages(shape: tuple[int, ...], eight_bits: bool, layers: Sequence[_Layer]) -> list[_Stage]:
@@ -297,14 +292,16 @@ def _dense(stages: Sequence[_Stage]) -> tuple[Array, ...] | None:
     if any(stage.is_convolution for stage in stages) or stages[-1].eight_bits:
         return None
     widths = np.array([stages[0].layer.inputs, *(stage.outputs for stage in stages)])
-    limits = [stage.limits for stage in stages[:-1]] or [np.empty(0, int)]
-    weights, last = [stage.weights.ravel() for stage in stages], stages[-1].layer
+    limits = [stage.limits for stage in stages[:-1]] or [kernels.NO_LIMITS]
+    weights, last = [stage.weights.ravel().view(np.uint64) for stage in stages], stages[-1].layer
     return widths, np.concatenate(weights), np.concatenate(limits), last.scale, last.shift
 
 
 def _output_shape(layer: _Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a layer's output, (M,) or (M, height, width); an input that does not fit is an error."""
     outputs, *kernel = layer.weight.shape
+    if layer.inputs > WIDEST:
+        raise _ContentError(f"a neuron of {layer.inputs:,} inputs, more than {WIDEST:,}")
     if len(kernel) == 1:
         if layer.inputs != math.prod(shape):
             raise _ContentError(f"a layer of {layer.inputs} inputs gets {math.prod(shape)}")
@@ -415,7 +412,8 @@ def _limits(ones: Array, inputs: int, scale: Array, shift: Array, eight_bits: bo
     high = np.full(len(scale), inputs * (FULL if eight_bits else 1) + 1)  # the smallest known not to
     while (low + 1 < high).any():
         middle = np.minimum((low + high + 1) // 2, high - 1)  # in between, or `low` again where that is found
-        fires = (_sums(middle, inputs, ones, eight_bits) * scale + shift >= 0) | (middle == low)
+        sums = (FULL * ones - middle) / FULL if eight_bits else inputs - 2 * middle
+        fires = (sums * scale + shift >= 0) | (middle == low)
         low, high = np.where(fires, middle, low), np.where(fires, high, middle)
     return low.astype(np.int32)
 

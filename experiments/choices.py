@@ -54,15 +54,18 @@ LONG = {
 RATES_OF_RECORDS = {
     f"{name}, learning rate {rate}": changed(recipe, learning_rate=rate)
     for name, recipe in {
-        "1-bit input": ONE_BIT_INPUT,
+        "1-bit input": changed(ONE_BIT_INPUT, taught=False),
         "small convnet, 15 epochs": changed(SMALL_CONVNET, epochs=15),
         "large convnet, 10 epochs": changed(LARGE_CONVNET, epochs=10),
     }.items()
     for rate in (0.003, 0.01)
 }
-TEACHER_OF_RECORDS = {"1-bit input, teacher": changed(ONE_BIT_INPUT, taught=True)}
+ONE_BIT = {
+    "1-bit input, 120 epochs": changed(ONE_BIT_INPUT, taught=False, epochs=120),
+    "1-bit input, teacher": ONE_BIT_INPUT,
+}
 CLOSE = RATES | AUGMENTATION | TEACHER
-CLEAR = BATCHES | SCALES | DROPOUT | BOP | LONG | RATES_OF_RECORDS | TEACHER_OF_RECORDS
+CLEAR = BATCHES | SCALES | DROPOUT | BOP | LONG | RATES_OF_RECORDS | ONE_BIT
 RECIPES = {name: recipe._replace(seeds=3) for name, recipe in CLOSE.items()} | {
     name: recipe._replace(seeds=1) for name, recipe in CLEAR.items()
 }

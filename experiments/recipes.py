@@ -30,8 +30,8 @@ def augment(strength: float) -> partial:
 SIXTY_EPOCHS = changed(TEN_EPOCHS, epochs=60)
 AUGMENTED = changed(SIXTY_EPOCHS, augment=augment(1))
 
-ONE_BIT_INPUT = changed(AUGMENTED, network={"widths": (784, 256, 256, 256, 10), "binary_input": True})
-SMALL_CONVNET = changed(AUGMENTED, epochs=30, batch_size=128, learning_rate=5e-3)._replace(build=bnn.binary_convnet)
+ONE_BIT_INPUT = changed(AUGMENTED, taught=True, network={"widths": (784, 256, 256, 256, 10), "binary_input": True})
+SMALL_CONVNET = changed(AUGMENTED, epochs=20, batch_size=128)._replace(build=bnn.binary_convnet)
 LARGE_CONVNET = changed(
-    SMALL_CONVNET, epochs=24, network={"channels": (64, 128, 256), "kernel_sizes": (5, 3, 3), "widths": (128, 10)}
+    SMALL_CONVNET, epochs=15, network={"channels": (64, 128, 256), "kernel_sizes": (5, 3, 3), "widths": (128, 10)}
 )

@@ -230,6 +230,11 @@ def test_a_model_that_cannot_be_packed_exactly_is_refused_with_the_reason(model,
         PackedNetwork.from_model(model)
 
 
+def test_a_neuron_whose_sums_might_not_fit_in_32_bits_is_refused():
+    with pytest.raises(ValueError, match="a neuron of 4,194,305 inputs, more than 4,194,304"):
+        PackedNetwork.from_model(bnn.binary_mlp((2**22 + 1, 1, 2)))
+
+
 def test_summary_counts_what_the_file_holds(tmp_path):
     network = PackedNetwork.from_model(bnn.binary_mlp())
     total = network.summary().loc["total"].astype(int).tolist()
