@@ -87,7 +87,7 @@ def prepare_picture(picture: Array) -> Array:
     rows, columns = picture.any(axis=1).nonzero()[0], picture.any(axis=0).nonzero()[0]
     if not len(rows):
         return np.zeros(SIDE * SIDE, np.uint8)
-    small = _shrink(picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.int64))
+    small = _shrink(picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float64))
     return _centred(small).reshape(-1) if small.any() else np.zeros(SIDE * SIDE, np.uint8)
 
 
@@ -142,11 +142,11 @@ def _shrink(ink: Array) -> Array:
     """The means of areas of `longest / 20` pixels a side, in whole numbers: a pixel counts 20, an area `longest`."""
     longest = max(*ink.shape, INK)
     sums = _overlaps(ink.shape[0], longest) @ ink @ _overlaps(ink.shape[1], longest).T
-    return (2 * sums + longest * longest) // (2 * longest * longest)
+    return (2 * sums.astype(np.int64) + longest * longest) // (2 * longest * longest)
 
 
 def _overlaps(pixels: int, longest: int) -> Array:
-    """(areas, pixels) int64: by how much, in twentieths of a pixel, each area covers each pixel."""
+    """(areas, pixels) float64, for fast products, which are exact: by how many twentieths an area covers a pixel."""
     areas = -(-pixels * INK // longest)
     start, first = np.arange(areas)[:, None] * longest, np.arange(pixels) * INK
-    return np.maximum(np.minimum(start + longest, first + INK) - np.maximum(start, first), 0)
+    return np.maximum(np.minimum(start + longest, first + INK) - np.maximum(start, first), 0).astype(np.float64)
