@@ -6,6 +6,7 @@ import re
 import subprocess
 from functools import partial
 from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -360,6 +361,15 @@ def test_everything_works_by_keyboard(draw):
     assert not ink(draw).any()
 
 
+def test_control_z_takes_back_strokes_but_in_the_search_it_is_the_search_s(draw):
+    draw_strokes(draw, [*ONE, [(60, 60), (90, 60)]])
+    draw.get_by_role("textbox", name="Search").press("Control+z")
+    assert np.array_equal(ink(draw), bnn.prepare_strokes([*ONE, [(60, 60), (90, 60)]]))
+    draw.keyboard.press("Escape")
+    draw.keyboard.press("Control+z")
+    assert np.array_equal(ink(draw), bnn.prepare_strokes(ONE))
+
+
 def test_the_answer_is_spoken_once_the_pen_rests(draw):
     draw.evaluate("""() => { window.heard = []; const part = document.querySelector("[data-part=spoken]");
       new MutationObserver(() => heard.push(part.textContent)).observe(part, { childList: true }); }""")
@@ -411,6 +421,15 @@ def test_paper_and_answer_are_in_sight_together_on_a_phone(draw, size):
     assert draw.locator(".draw-paper").bounding_box()["y"] > 0
     bars = draw.locator(".draw-bars").bounding_box()
     assert bars["y"] + bars["height"] <= PHONE["height"]
+
+
+@pytest.mark.parametrize(("size", "scheme"), VIEWS)
+def test_a_drawing_has_no_fault_of_accessibility(draw, size, scheme):
+    draw_strokes(draw, ONE)
+    draw.wait_for_function("document.querySelector('[data-part=spoken]').textContent")
+    draw.evaluate((resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
+    found = draw.evaluate("() => axe.run('.draw', { resultTypes: ['violations'] })")["violations"]
+    assert [(fault["id"], node["html"]) for fault in found for node in fault["nodes"]] == []
 
 
 def test_the_ink_follows_the_scheme(draw):

@@ -55,8 +55,9 @@ class Page {
   }
 
   listen() {
-    this.root.addEventListener("keydown", (event) => {
-      if (event.key !== "z" || event.shiftKey || !(event.ctrlKey || event.metaKey)) return;
+    addEventListener("keydown", (event) => {
+      const isUndo = event.key === "z" && !event.shiftKey && (event.ctrlKey || event.metaKey);
+      if (!isUndo || event.target instanceof HTMLInputElement) return; // the search has its own
       event.preventDefault();
       this.sketch.undo();
     });
