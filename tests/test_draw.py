@@ -472,6 +472,8 @@ def flipped(content):
         (lambda content: EXAMPLES.read_bytes(), "the format undefined"),
         (lambda content: b"<!doctype html><title>Not found</title>", "a header of"),
         (lambda content: b"", "0 bytes"),
+        (lambda content: content + b"more", "bytes that belong to no tensor"),
+        (lambda content: content.replace(b"[0,80]", b"[8,88]"), "gaps between them"),
     ],
 )
 def test_a_damaged_network_is_refused_with_a_reason(page, damage, reason):
