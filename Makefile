@@ -12,6 +12,9 @@ ifdef BNN_TUTORIAL_DATA
 export BNN_TUTORIAL_DATA := $(shell $(PYTHON) -c '$(ABSOLUTE)')
 endif
 
+# It checks the types of docs/demo, and nothing else needs it. No lock file: the version is exact, and it has no dependencies.
+NPM := command -v npm >/dev/null && npm install --no-package-lock --no-audit --no-fund --silent
+
 OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"
 
 .PHONY: help tutorial test site serve notebooks lab bench format clean
@@ -19,10 +22,11 @@ OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt package.json
 	@$(PYTHON) -c 'import sys; sys.exit($(OLD) if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(RUN) pip install --quiet --constraint constraints.txt --editable ".[notebooks,docs,test]"
+	@$(NPM) || echo "No TypeScript (npm is missing, or it failed): the test that needs it will be skipped"
 	touch $@
 
 tutorial: $(INSTALLED) ## train the tutorial's network, print its table beside Bender's, build the site
@@ -58,4 +62,4 @@ format: $(INSTALLED) ## let ruff mend what it can
 	$(RUN) ruff format
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) node_modules build site *.egg-info .pytest_cache .ruff_cache

@@ -4,16 +4,23 @@ Only the notebooks do what a reader's would: look for the whole set, try to down
 """
 
 import os
+import shutil
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
+from playwright.sync_api import sync_playwright
+from screens import DESKTOP
 
 import bnn_tutorial as bnn
 
 ROOT = Path(__file__).parent.parent
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +64,41 @@ def pages(site):
     """The addresses of all pages, relative to the site's."""
     files = sorted(site.glob("**/*.html"))
     return [file.relative_to(site).as_posix().removesuffix("index.html") for file in files]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server(site):
+    """The address of the site, under the same path as on GitHub Pages."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=site.parent)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{site.name}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None and "CI" in os.environ:
+        pytest.fail("no browser was found: install chromium")
+    if found is None:
+        pytest.skip("no browser was found: install chromium to run the browser tests")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server, request):
+    """A page as the test is parametrised: its size, scheme and further options; desktop and light by default."""
+    values = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    size, scheme = values.get("size", DESKTOP), values.get("scheme", "light")
+    options = {"reduced_motion": "reduce"} | values.get("options", {})
+    context = browser.new_context(base_url=server, viewport=size, color_scheme=scheme, **options)
+    yield context.new_page()
+    context.close()

@@ -1,60 +1,11 @@
 """The built site in a real browser: loading, reading, searching, and getting about by keyboard."""
 
-import os
-import shutil
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from threading import Thread
 
 import pytest
-from playwright.sync_api import sync_playwright
+from screens import DESKTOP, PHONE, VIEWS
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1440, "height": 900}
-VIEWS = [
-    pytest.param(size, scheme, id=f"{size['width']}-{scheme}")
-    for size in (PHONE, DESKTOP)
-    for scheme in ("light", "dark")
-]
 NOTEBOOK = "notebooks/01_binary_neural_network/"
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture(scope="module")
-def server(site):
-    """The address of the site, under the same path as on GitHub Pages."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=site.parent)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{site.name}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None and "CI" in os.environ:
-        pytest.fail("no browser was found: install chromium")
-    if found is None:
-        pytest.skip("no browser was found: install chromium to run the browser tests")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, server, request):
-    """A page of the size and colour scheme that the test is parametrised with; desktop and light by default."""
-    values = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    size, scheme = values.get("size", DESKTOP), values.get("scheme", "light")
-    context = browser.new_context(base_url=server, viewport=size, color_scheme=scheme, reduced_motion="reduce")
-    yield context.new_page()
-    context.close()
 
 
 @pytest.mark.parametrize(("size", "scheme"), [VIEWS[0], VIEWS[3]])
