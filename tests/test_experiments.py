@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import bnn_tutorial as bnn
-from experiments import choices, closing_the_gap, estimators, recipes, runner, settings, teacher
+from experiments import choices, closing_the_gap, estimators, recipes, records, runner, settings, teacher
 
-EXPERIMENTS = [choices, estimators, closing_the_gap]
+EXPERIMENTS = [choices, estimators, closing_the_gap, records]
 
 
 @pytest.fixture(params=EXPERIMENTS, ids=lambda module: module.__name__)
@@ -34,6 +34,12 @@ def test_choices_were_made_on_held_out_images_and_results_on_the_test_set():
     assert sources == {module: {"full, held out" if module is choices else "full"} for module in EXPERIMENTS}
 
 
+@pytest.mark.parametrize(("name", "goal"), zip(records.RECIPES, [0.975, 0.979, 0.990, 0.993], strict=True))
+def test_the_records_are_what_the_notebook_promises(name, goal):
+    table = pd.read_csv(records.RESULTS).groupby("name")["acc_test"]
+    assert table.get_group(name).mean() >= goal
+
+
 def test_every_recipe_reaches_another_process(experiment):
     for recipe in experiment.RECIPES.values():
         assert pickle.loads(pickle.dumps(recipe)).settings() == recipe.settings()
@@ -53,6 +59,7 @@ def best(prefix):
             "tutorial, cross_entropy",
             runner.Recipe(replace(settings.TUTORIAL, loss=partial(bnn.cross_entropy, scale=0.1))),
         ),
+        ("1-bit input", recipes.ONE_BIT_INPUT),
     ],
 )
 def test_the_recipes_take_what_was_best_on_held_out_images(prefix, recipe):
