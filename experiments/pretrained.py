@@ -16,30 +16,41 @@ import torch
 import bnn_tutorial as bnn
 
 from .recipes import AUGMENTED
-from .teacher import images, train_whole
+from .runner import Recipe
+from .teacher import images, teacher, train_whole
 
 FILE = Path(bnn.__file__).parent / "pretrained" / "mnist.safetensors"
 SEED = 0
 
 
-def main() -> None:
-    data = images("full")
-    model = AUGMENTED.build(generator=torch.Generator().manual_seed(SEED))
-    train_whole(replace(AUGMENTED.config, seed=SEED), data, model)
+def train_and_save(file: Path, recipe: Recipe, data: bnn.Mnist, module: str, **provenance: str) -> None:
+    """Train from the seed, pack, and write the file, which says how it was made and how it does on the test images.
+
+    Args:
+        file: its folder is made.
+        recipe: how to train and what. A teacher is the one of all training images.
+        data: to train and to test with.
+        module: which, run as a command, calls this.
+        provenance: what else the file shall say.
+    """
+    model = recipe.build(generator=torch.Generator().manual_seed(SEED))
+    config = replace(recipe.config, seed=SEED, teacher=teacher("full") if recipe.taught else None)
+    train_whole(config, data, model)
     network = bnn.PackedNetwork.from_model(model)
     accuracy = (network.predict(data.test_images) == data.test_labels.numpy()).mean()
     network.provenance |= {
-        "command": "python -m experiments.pretrained",
-        "settings": AUGMENTED.settings(),
+        "command": f"python -m {module}",
+        "settings": recipe.settings(),
         "seed": str(SEED),
-        "data": "MNIST, 60,000 images to train, 10,000 to test",
+        "data": f"MNIST, {len(data.train_images):,} images to train, {len(data.test_images):,} to test",
         "accuracy": f"{accuracy:.4f}",
         "versions": f"bnn_tutorial {version('bnn_tutorial')}, torch {version('torch')}",
+        **provenance,
     }
-    FILE.parent.mkdir(exist_ok=True)
-    network.save(FILE)
-    print(json.dumps(network.provenance, indent=2), f"\n{FILE.stat().st_size:,} bytes")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    network.save(file)
+    print(json.dumps(network.provenance, indent=2), f"\n{file.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    train_and_save(FILE, AUGMENTED, images("full"), "experiments.pretrained")

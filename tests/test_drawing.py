@@ -219,3 +219,9 @@ def test_other_than_grey_pictures_are_refused(picture):
 @pytest.mark.parametrize("shape", [(0, 0), (5, 0), (5, 5)])
 def test_a_picture_without_ink_is_empty(shape):
     assert not bnn.prepare_picture(np.zeros(shape, np.uint8)).any()
+
+
+def test_ink_too_faint_for_a_whole_number_is_none():
+    picture = np.zeros((200, 200), np.uint8)
+    picture[0, 0] = picture[199, 199] = 1
+    assert not bnn.prepare_picture(picture).any()
