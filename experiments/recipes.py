@@ -27,11 +27,14 @@ def augment(strength: float) -> partial:
     return partial(bnn.random_affine, degrees=5 * strength, shift=strength, scale=0.05 * strength)
 
 
-SIXTY_EPOCHS = changed(TEN_EPOCHS, epochs=60)
+SIXTY_EPOCHS = changed(TEN_EPOCHS, epochs=60, learning_rate=0.01)
 AUGMENTED = changed(SIXTY_EPOCHS, augment=augment(1))
 
-ONE_BIT_INPUT = changed(AUGMENTED, taught=True, network={"widths": (784, 256, 256, 256, 10), "binary_input": True})
-SMALL_CONVNET = changed(AUGMENTED, epochs=20, batch_size=128)._replace(build=bnn.binary_convnet)
+AUGMENTED_SLOWLY = changed(AUGMENTED, learning_rate=0.003)  # on held-out images at least as good
+ONE_BIT_INPUT = changed(
+    AUGMENTED_SLOWLY, taught=True, network={"widths": (784, 256, 256, 256, 10), "binary_input": True}
+)
+SMALL_CONVNET = changed(AUGMENTED_SLOWLY, epochs=20, batch_size=128)._replace(build=bnn.binary_convnet)
 LARGE_CONVNET = changed(
     SMALL_CONVNET, epochs=15, network={"channels": (64, 128, 256), "kernel_sizes": (5, 3, 3), "widths": (128, 10)}
 )
