@@ -34,7 +34,7 @@ def test_choices_were_made_on_held_out_images_and_results_on_the_test_set():
     assert sources == {module: {"full, held out" if module is choices else "full"} for module in EXPERIMENTS}
 
 
-@pytest.mark.parametrize(("name", "goal"), zip(records.RECIPES, [0.975, 0.979, 0.990, 0.993], strict=True))
+@pytest.mark.parametrize(("name", "goal"), [*zip(records.RECIPES, [0.975, 0.979, 0.990, 0.993], strict=True)])
 def test_the_records_are_what_the_notebook_promises(name, goal):
     table = pd.read_csv(records.RESULTS).groupby("name")["acc_test"]
     assert table.get_group(name).mean() >= goal
