@@ -492,6 +492,22 @@ def test_a_network_that_is_not_there_is_reported(page):
     assert "the server answered 404" in page.get_by_role("alert").text_content()
 
 
+@pytest.mark.parametrize("address", ["draw/", ""])
+def test_scripts_that_are_not_there_are_reported(page, address):
+    page.route("**/demo/views.js", lambda route: route.abort())
+    page.goto(address)
+    fault = page.get_by_role("alert").filter(has_text="its scripts are missing; reload the page")
+    fault.wait_for(timeout=10_000)
+    assert not page.locator(".draw-paper").is_visible()
+
+
+def test_from_a_file_the_page_says_that_it_wants_a_server(page, site):
+    page.goto((site / "draw" / "index.html").as_uri())
+    fault = page.get_by_role("alert").filter(has_text="python -m http.server")
+    fault.wait_for(timeout=10_000)
+    assert not page.locator(".draw-paper").is_visible()
+
+
 def test_every_single_flipped_bit_is_noticed(engine):
     put(engine, "network", MODEL.read_bytes())
     places = np.random.default_rng(0).integers(0, 8 * MODEL.stat().st_size, 300).tolist() + list(range(0, 640, 7))

@@ -1,0 +1,13 @@
+// A classic script, since it speaks where the browser loads no modules: from files, or when one is missing.
+
+/** The page's script, or one that it imports, was not loaded: say so in each place that waits for it. */
+function reportUnloaded() {
+  const remedy = location.protocol === "file:"
+    ? "browsers load none from files. Serve this folder: python -m http.server"
+    : "reload the page, and see whether the host can be reached";
+  for (const root of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".draw"))) {
+    const fault = /** @type {HTMLElement} */ (root.querySelector("[data-part=fault]"));
+    fault.textContent = `This page cannot read digits now: its scripts are missing; ${remedy}.`;
+    root.dataset.state = "failed";
+  }
+}
