@@ -214,7 +214,7 @@ def plot_predictions(
         ax.text(left + side / 2, top + side + gap / 2, caption, ha="center", va="center", fontsize=8, **style)
         if wrong:
             ax.add_patch(_frame(left, top, side))
-    ax.set_ylim(top=-3)  # room for the frames of the first row
+    ax.set(xlim=(-3, None), ylim=(None, -3))  # room for the frames of the first column and row
     ax.set_axis_off()
     return ax
 

@@ -1,11 +1,16 @@
 """The network of the site's page on which one draws: `python -m experiments.demo`.
 
-784-300-100-10, trained on six drawings of each image: of any pen, turned, slanted and stretched a little, and centred
-again by box and mass as `prepare_strokes` and `prepare_picture` do. The seed is fixed beforehand; nothing is chosen
-among runs. The strengths were set by looking at the drawings, after a run with weaker ones had been scored on held-out
-training images in the tests' grid of pens, sizes and angles; they were not compared with others. Nothing was changed
-after the test set had been looked at. About five minutes on one core. The file says how it was made, and how it did on
-the test set.
+784-300-100-10. In each epoch every image is drawn anew: by any pen, turned, slanted and stretched a little, and centred
+again by box and mass as `prepare_strokes` and `prepare_picture` do. A float convnet that was trained on such drawings
+says what it sees in them. The seed is fixed beforehand. About 25 minutes on one core, and three for the teacher, which
+is kept.
+
+How it was chosen: by the mean of the grid of pens, sizes and angles in `perturbed`, on 2,000 held-out training images,
+one seed each. Six fixed drawings of each image for 14 epochs had 0.941; drawn anew, in 20 epochs, 0.938, with a teacher
+0.942; 40 epochs at a rate of 0.01 0.943, with a teacher 0.945; then thicker pens, thinner ones that break less and up
+to 18 degrees instead of 15 0.949; with batches of 256 0.947; in 100 epochs 0.950. The teacher itself has 0.986. On
+held-out images `python -m experiments.perturbed --held-out` trains and scores the last of these; on test images, without
+the option, the page's network. Earlier recipes were scored on 500 test images; none was chosen by them.
 """
 
 from __future__ import annotations
@@ -18,28 +23,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import bnn_tutorial as bnn
-
-from .pretrained import SEED, train_and_save
+from .pretrained import train_and_save
 from .recipes import TEN_EPOCHS, changed
-from .teacher import images
+from .teacher import CONFIG, images
 
 FILE = Path(__file__).parent.parent / "docs" / "demo" / "model.safetensors"
-DRAWINGS = 6  # of each image
-RECIPE = changed(TEN_EPOCHS, epochs=14, batch_size=128)
 SIDE, INK = 28, 20
 SOFT = torch.tensor([1.0, 4, 6, 4, 1]) / 16
 ZOOM = 1.2  # for a first look, in which a turned digit has room
 
 
-def drawn(data: bnn.Mnist, drawings: int = DRAWINGS) -> bnn.Mnist:
-    """Each training image drawn anew so many times; the test images as they are."""
-    parts = bnn.scale_pixels(data.train_images).split(1000)
-    anew = [(255 * as_drawn(part)).round().byte() for _ in range(drawings) for part in parts]
-    return replace(data, train_images=torch.cat(anew), train_labels=data.train_labels.repeat(drawings))
-
-
-def as_drawn(pixels: Tensor, degrees: float = 15, slant: float = 0.1, aspect: float = 0.05) -> Tensor:
+def as_drawn(pixels: Tensor, degrees: float = 18, slant: float = 0.1, aspect: float = 0.05) -> Tensor:
     """(N, 784) float in [0, 1] -> the same digits as another hand might have drawn them, prepared as the page does.
 
     Args:
@@ -64,9 +58,9 @@ def other_pen(x: Tensor) -> Tensor:
     there is less. A thinner one is where the ink is not much less than the most nearby: so it cannot break off.
     """
     blurred = _double(F.conv2d(x, (SOFT[:, None] * SOFT).view(1, 1, 5, 5), padding=2))
-    thick = 0.5 + 6 * (blurred - _even(0.1, 0.5, len(x)).view(-1, 1, 1, 1))
-    most = F.max_pool2d(blurred, 5, stride=1, padding=2)
-    thin = 0.5 + 6 * (blurred / (most + 1e-6) - _even(0.6, 0.9, len(x)).view(-1, 1, 1, 1))
+    thick = 0.5 + 6 * (blurred - _even(0.08, 0.4, len(x)).view(-1, 1, 1, 1))
+    most = F.max_pool2d(blurred, 3, stride=1, padding=1)
+    thin = 0.5 + 6 * (blurred / (most + 1e-6) - _even(0.75, 0.92, len(x)).view(-1, 1, 1, 1))
     thin = thin.clamp(0, 1) * (10 * blurred - 1).clamp(0, 1)
     kind = torch.rand(len(x), 1, 1, 1)
     return torch.where(kind < 0.2, _double(x), torch.where(kind < 0.6, thick.clamp(0, 1), thin))
@@ -104,7 +98,9 @@ def _even(low: float, high: float, *shape: int) -> Tensor:
     return low + (high - low) * torch.rand(shape)
 
 
+# The digits of every batch are drawn anew, and the teacher says what it sees in those drawings.
+TEACHER = replace(CONFIG, epochs=8, augment=as_drawn)
+RECIPE = changed(TEN_EPOCHS, epochs=100, batch_size=128, learning_rate=0.01, augment=as_drawn, taught=True)
+
 if __name__ == "__main__":
-    torch.manual_seed(SEED)
-    data = drawn(images("full"))
-    train_and_save(FILE, RECIPE, data, "experiments.demo", drawings=f"{DRAWINGS} of each image, by as_drawn")
+    train_and_save(FILE, RECIPE, images("full"), "experiments.demo", TEACHER)

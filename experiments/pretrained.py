@@ -17,26 +17,38 @@ import bnn_tutorial as bnn
 
 from .recipes import AUGMENTED
 from .runner import Recipe
-from .teacher import images, teacher, train_whole
+from .settings import describe
+from .teacher import CONFIG, images, teacher, train_whole
 
 FILE = Path(bnn.__file__).parent / "pretrained" / "mnist.safetensors"
 SEED = 0
 
 
-def train_and_save(file: Path, recipe: Recipe, data: bnn.Mnist, module: str, **provenance: str) -> None:
-    """Train from the seed, pack, and write the file, which says how it was made and how it does on the test images.
+def trained(recipe: Recipe, data: bnn.Mnist, teaching: bnn.TrainConfig = CONFIG) -> bnn.PackedNetwork:
+    """Train from the seed, and pack.
+
+    Args:
+        recipe: how to train and what.
+        data: one of `teacher.images`, if the recipe is taught.
+        teaching: how the teacher was trained, on the same training images.
+    """
+    model = recipe.build(generator=torch.Generator().manual_seed(SEED))
+    config = replace(recipe.config, seed=SEED, teacher=teacher(data.source, teaching) if recipe.taught else None)
+    train_whole(config, data, model)
+    return bnn.PackedNetwork.from_model(model)
+
+
+def train_and_save(
+    file: Path, recipe: Recipe, data: bnn.Mnist, module: str, teaching: bnn.TrainConfig = CONFIG
+) -> None:
+    """Train, and write the file, which says how it was made and how it does on the test images.
 
     Args:
         file: its folder is made.
-        recipe: how to train and what. A teacher is the one of all training images.
-        data: to train and to test with.
+        recipe, data, teaching: see `trained`.
         module: which, run as a command, calls this.
-        provenance: what else the file shall say.
     """
-    model = recipe.build(generator=torch.Generator().manual_seed(SEED))
-    config = replace(recipe.config, seed=SEED, teacher=teacher("full") if recipe.taught else None)
-    train_whole(config, data, model)
-    network = bnn.PackedNetwork.from_model(model)
+    network = trained(recipe, data, teaching)
     accuracy = (network.predict(data.test_images) == data.test_labels.numpy()).mean()
     network.provenance |= {
         "command": f"python -m {module}",
@@ -45,8 +57,9 @@ def train_and_save(file: Path, recipe: Recipe, data: bnn.Mnist, module: str, **p
         "data": f"MNIST, {len(data.train_images):,} images to train, {len(data.test_images):,} to test",
         "accuracy": f"{accuracy:.4f}",
         "versions": f"bnn_tutorial {version('bnn_tutorial')}, torch {version('torch')}",
-        **provenance,
     }
+    if recipe.taught:
+        network.provenance["teacher"] = describe(teaching)
     file.parent.mkdir(parents=True, exist_ok=True)
     network.save(file)
     print(json.dumps(network.provenance, indent=2), f"\n{file.stat().st_size:,} bytes")

@@ -2,8 +2,8 @@
 
 The whole training set, accuracy on all 10,000 test images after the last epoch, five seeds, three for the largest.
 Seconds are a result here, so each run has both cores, unless `--processes 2` gives two of them one each: such rows
-have none. About an hour and a half. The tutorial's network after 60 epochs of
-augmented images is a row of `closing_the_gap`.
+have none. About an hour and a half. The tutorial's network after 60 epochs of augmented images is a row of
+`closing_the_gap`.
 """
 
 from __future__ import annotations

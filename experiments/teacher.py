@@ -47,14 +47,14 @@ def float_convnet(generator: torch.Generator | None = None) -> nn.Sequential:
 
 
 @cache
-def teacher(source: str) -> nn.Module:
+def teacher(source: str, config: bnn.TrainConfig = CONFIG) -> nn.Module:
     """The trained teacher for `source`, "full" or "full, held out": read from the cache, or trained and kept there."""
-    model = float_convnet(torch.Generator().manual_seed(CONFIG.seed))
-    file = cache_file(source)
+    model = float_convnet(torch.Generator().manual_seed(config.seed))
+    file = cache_file(source, config)
     if file.exists():
         model.load_state_dict(load_file(file))
     else:
-        train_whole(CONFIG, images(source), model)
+        train_whole(config, images(source), model)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}")
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
@@ -77,8 +77,8 @@ def images(source: str) -> bnn.Mnist:
     return bnn.hold_out(data) if source.endswith(", held out") else data
 
 
-def cache_file(source: str) -> Path:
-    recipe = hashlib.sha256(describe(CONFIG).encode()).hexdigest()[:8]  # another recipe, another teacher
+def cache_file(source: str, config: bnn.TrainConfig = CONFIG) -> Path:
+    recipe = hashlib.sha256(describe(config).encode()).hexdigest()[:8]  # another recipe, another teacher
     return user_cache_path("bnn_tutorial") / f"teacher, {source}, {recipe}.safetensors"
 
 

@@ -200,23 +200,23 @@ def test_the_images_of_choices_are_none_of_the_test_set(full):
 def cached(tmp_path, monkeypatch):
     monkeypatch.setattr(teacher, "images", tiny_images)
     monkeypatch.setattr(teacher, "user_cache_path", lambda name: tmp_path / name)
-    monkeypatch.setattr(teacher, "CONFIG", replace(teacher.CONFIG, epochs=2, augment=None))
     return tmp_path / "bnn_tutorial"
 
 
+SHORT = replace(teacher.CONFIG, epochs=2, augment=None)
+
+
 def test_the_teacher_is_trained_once_and_read_from_the_cache(cached, monkeypatch):
-    first = teacher.teacher.__wrapped__("full")
+    first = teacher.teacher.__wrapped__("full", SHORT)
     monkeypatch.setattr(bnn, "train", None)  # from here on training would fail
-    again = teacher.teacher.__wrapped__("full")
+    again = teacher.teacher.__wrapped__("full", SHORT)
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
     assert not any(p.requires_grad for p in again.parameters())
     assert len(list(cached.iterdir())) == 1
-    monkeypatch.setattr(teacher, "CONFIG", replace(teacher.CONFIG, epochs=3))
-    assert not teacher.cache_file("full").exists()
+    assert not teacher.cache_file("full", replace(SHORT, epochs=3)).exists()
 
 
 def test_a_teacher_that_was_broken_off_is_not_kept(cached, monkeypatch):
-    monkeypatch.setattr(teacher, "CONFIG", replace(teacher.CONFIG, loss=interrupted_after(3)))
     with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
-        teacher.teacher.__wrapped__("full")
+        teacher.teacher.__wrapped__("full", replace(SHORT, loss=interrupted_after(3)))
     assert not cached.exists()
