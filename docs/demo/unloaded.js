@@ -3,7 +3,7 @@
 /** The page's script, or one that it imports, was not loaded: say so in each place that waits for it. */
 function reportUnloaded() {
   const remedy = location.protocol === "file:"
-    ? "browsers load none from files. Serve this folder: python -m http.server"
+    ? "browsers load none from files. Serve the site by python -m http.server"
     : "reload the page, and see whether the host can be reached";
   for (const root of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".draw"))) {
     const fault = /** @type {HTMLElement} */ (root.querySelector("[data-part=fault]"));
