@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from numpy import ndarray as Array
 from scipy.ndimage import distance_transform_edt, maximum_filter
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 import bnn_tutorial as bnn
@@ -60,6 +61,7 @@ def on_a_canvas(picture: Array, scale: float, angle: float, place: Array) -> Arr
     return (canvas[0, 0] + 0.5).floor().byte().numpy()
 
 
+@threadpool_limits.wrap(limits=1)  # these products are small: threads that wait for the next one cost seven times more
 def drawn(images: Tensor) -> dict[tuple[float, float, int], Array]:
     """The images in each cell of the grid, by (scale, width, angle): (N, 784) uint8, prepared as the page does.
 
