@@ -1,8 +1,8 @@
 """Images as if drawn on a canvas by another hand: enlarged tenfold, of another pen, size, angle and place.
 
 `python -m experiments.perturbed` prints how many of the test images the page's network reads in each cell of the grid:
-about six minutes. With `--held-out` it trains the network anew without the last 10,000 training images,
-and takes those: so choices are made.
+about six minutes. With `--held-out` it trains the network anew without the last 10,000 training images, and takes
+those: so choices are made.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def accuracies(network: bnn.PackedNetwork, images: Tensor, labels: Tensor) -> pd
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--held-out", action="store_true", help="train without 10,000 images, and draw those")
-    source = "full, held out" if parser.parse_args().held_out else "full"
-    data = images(source)
-    network = trained(RECIPE, data, TEACHER) if source != "full" else bnn.PackedNetwork.load(FILE)
+    held_out = parser.parse_args().held_out
+    data = images("full, held out" if held_out else "full")
+    network = trained(RECIPE, data, TEACHER) if held_out else bnn.PackedNetwork.load(FILE)
     table = accuracies(network, data.test_images, data.test_labels)
     print(table.unstack("angle").round(4))
     print(f"{table.mean():.4f} on average of {len(data.test_labels):,} images, {table.min():.4f} in the worst cell")
