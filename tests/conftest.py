@@ -1,7 +1,4 @@
-"""Shared fixtures. The tests in this folder take MNIST from where BNN_TUTORIAL_DATA says, or the bundled subset.
-
-Only the notebooks do what a reader's would: look for the whole set, try to download it, and fall back.
-"""
+"""Shared fixtures: MNIST and parts of it, the site, a browser."""
 
 import os
 import shutil
@@ -24,15 +21,14 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="session")
-def subset():
-    return bnn.load_mnist(source="subset")
+def full():
+    return bnn.load_mnist()
 
 
 @pytest.fixture(scope="session")
-def full():
-    if not os.environ.get("BNN_TUTORIAL_DATA"):
-        pytest.skip("needs the whole of MNIST: set BNN_TUTORIAL_DATA")
-    return bnn.load_mnist(source="full")
+def subset(full):
+    """4,000 images to train and 1,000 to test."""
+    return first(full, 4000, 1000)
 
 
 @pytest.fixture
@@ -43,8 +39,12 @@ def generator():
 @pytest.fixture
 def tiny(subset):
     """200 images to train and 100 to test: enough to see a loop work."""
-    train_set, test_set = subset.train_images[:200], subset.test_images[:100]
-    return bnn.Mnist(train_set, subset.train_labels[:200], test_set, subset.test_labels[:100], source="tiny")
+    return first(subset, 200, 100)
+
+
+def first(data, train, test):
+    parts = data.train_images[:train], data.train_labels[:train], data.test_images[:test], data.test_labels[:test]
+    return bnn.LabelledImages(*parts, name=f"first {train} of {data.name}")
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ def headless(monkeypatch):
 
 
 def test_command_prints_the_table_beside_benders_and_saves_the_plots(tmp_path, capsys):
-    main(["--source", "subset", "--epochs", "2", "--output", str(tmp_path / "new" / "build")])
+    main(["--epochs", "1", "--output", str(tmp_path / "new" / "build")])
     out, err = capsys.readouterr()
-    assert "MNIST (subset): 4,000 images to train, 1,000 to test" in out
+    assert "MNIST: 60,000 images to train, 10,000 to test" in out
     assert "ours Bender" in out
     assert " 0.792\n" in out  # Bender's first test accuracy
     assert "100%" in err
@@ -23,9 +23,9 @@ def test_command_prints_the_table_beside_benders_and_saves_the_plots(tmp_path, c
     assert files == {"history.csv", "loss.png", "accuracy.png", "weights.png", "predictions.png"}
 
 
-def test_command_repeats_what_the_library_computes(tmp_path, subset):
-    main(["--source", "subset", "--epochs", "1", "--seed", "5", "--output", str(tmp_path)])
-    history, _ = bnn.train(bnn.TrainConfig(epochs=1, seed=5), subset, progress=False)
+def test_command_repeats_what_the_library_computes(tmp_path):
+    main(["--epochs", "1", "--seed", "5", "--output", str(tmp_path)])
+    history, _ = bnn.train(bnn.TrainConfig(epochs=1, seed=5), progress=False)
     saved = pd.read_csv(tmp_path / "history.csv")
     pd.testing.assert_frame_equal(saved.drop(columns="seconds"), history.drop(columns="seconds"))
 
@@ -35,7 +35,7 @@ def test_command_repeats_what_the_library_computes(tmp_path, subset):
     [
         (["--epochs", "0"], "epochs must be a whole number, at least 1, got 0"),
         (["--epochs", "two"], "argument --epochs: invalid int value: 'two'"),
-        (["--source", "subset", "--output", "/dev/null/build"], "Not a directory"),
+        (["--output", "/dev/null/build"], "Not a directory"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, message, capsys):
@@ -49,7 +49,7 @@ def test_help_explains_each_option(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     out = capsys.readouterr().out
-    assert all(option in out for option in ("--epochs", "--seed", "--data", "--source", "--output"))
+    assert all(option in out for option in ("--epochs", "--seed", "--output"))
     assert "784-300-100-10" in out
 
 
