@@ -1,92 +1,29 @@
-"""Binary activations and their estimators: `sign` forward, a surrogate gradient backward.
+"""Binary activations and their straight-through estimators: `sign` forward, another function's gradient backward.
 
-The derivative of `sign` is 0 wherever it exists, so back-propagation through it learns nothing. The estimators below
-keep a step in the forward pass (`ada_ste` a ramp) and put another function's derivative in the backward pass; both
-halves of an estimator stand side by side in one function.
+The derivative of `sign` is 0 wherever it exists, so back-propagation through it learns nothing. A straight-through
+estimator (STE) keeps the sign in the forward pass and takes the gradient of a *surrogate*, a function that has one:
+both stand in one line, `straight_through(sign(x), surrogate(x))`.
 
-Every function here maps a floating-point tensor to one of the same shape, dtype and device. NaN in, NaN out.
+Unless they say otherwise, the functions take a floating-point tensor of any shape, finite, and return one of the same
+shape, dtype and device with values in {-1, +1}, never 0. Anything else than a floating-point tensor is a `TypeError`.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
-    "sign",
-    "hard_sigmoid",
-    "sign_ste",
-    "clipped_sign_ste",
-    "stochastic_sign_ste",
-    "tanh_sign",
-    "approx_sign",
-    "swish_sign",
-    "ada_ste",
-    "most_likely",
-]
-
-
-class _Estimator(torch.autograd.Function):
-    """y = quantise(x) forward; dx = surrogate(x, dy) backward, where dx and dy are the loss's gradients."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x, quantise, surrogate):
-        _check_float(x)
-        return quantise(x)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        x, _, ctx.surrogate = inputs
-        ctx.save_for_backward(x)
-
-    @staticmethod
-    def backward(ctx, dy):
-        (x,) = ctx.saved_tensors
-        return ctx.surrogate(x, dy), None, None
-
-
-def _step_(x: Tensor) -> Tensor:
-    """+1 where x >= 0, else -1, in place."""
-    # `threshold_(t, 0, -1)` keeps positive t and turns the rest into -1: the first call turns every x >= 0 into -1, the
-    # second, after a change of sign, every x < 0. Both are vectorised and pass NaN on; `torch.where(x >= 0, 1.0, -1.0)`
-    # does neither and takes nine times as long.
-    negative_part = F.threshold_(x.neg_(), 0, -1)  # |x| where x < 0, else -1
-    return F.threshold_(negative_part.neg_(), 0, -1)
-
-
-def _step(x: Tensor) -> Tensor:
-    return _step_(x.clone())
-
-
-def _straight_through(x: Tensor, quantise_: Callable[[Tensor], Tensor]) -> Tensor:
-    """`quantise_`, which works in place, forward; the identity backward."""
-    _check_float(x)
-    y = x.clone()  # a copy passes its gradient on as it is,
-    quantise_(y.detach())  # and does not notice that its values are written over
-    return y
+    "sign", "straight_through", "sign_ste", "clipped_sign_ste", "hard_sigmoid", "stochastic_sign_ste",
+    "tanh_sign", "approx_sign", "swish_sign", "most_likely",
+]  # fmt: skip
 
 
 def sign(x: Tensor) -> Tensor:
-    r"""The sign, with sign(±0) = +1, and its true derivative, 0.
+    r"""The sign, with sign(±0) = +1, and its true derivative, 0. A network of these cannot learn.
 
-    q(x) = +1 if x >= 0, else -1; dq/dx = 0.
-
-    A network of these cannot learn: use an estimator such as `sign_ste` to train.
-
-    Args:
-        x: any shape, floating point.
-
-    Returns:
-        The shape of `x`, values in {-1, +1}, never 0.
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
+    q(x) = +1 if x >= 0, else -1; dq/dx = 0. (Julia's and PyTorch's `sign(0)` is 0, which one bit cannot hold.)
 
     Examples:
         >>> x = torch.tensor([-2.0, -0.0, 0.5], requires_grad=True)
@@ -94,49 +31,30 @@ def sign(x: Tensor) -> Tensor:
         >>> y.sum().backward()
         >>> y.tolist(), x.grad.tolist()
         ([-1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
-
-    Differs from Bender: Julia's and PyTorch's `sign(0)` is 0, a third value that one bit cannot hold.
-    """
-    return _Estimator.apply(x, _step, lambda x, dy: torch.zeros_like(dy))
-
-
-def hard_sigmoid(x: Tensor) -> Tensor:
-    r"""A sigmoid of straight lines: the probability that `stochastic_sign_ste` returns +1.
-
-    p(x) = clip((x + 1) / 2, 0, 1); dp/dx = 1/2 if |x| <= 1, else 0.
-
-    Args:
-        x: any shape, floating point.
-
-    Returns:
-        The shape of `x`, values in [0, 1].
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
-
-    Examples:
-        >>> hard_sigmoid(torch.tensor([-3.0, -0.5, 0.0, 3.0])).tolist()
-        [0.0, 0.25, 0.5, 1.0]
-
-    Source: BinaryConnect, section 2.2 (arXiv 1511.00363). Not PyTorch's `hardsigmoid`, whose slope is 1/6.
     """
     _check_float(x)
-    return ((x + 1) / 2).clamp(0, 1)
+    return torch.sign(torch.sign(x) + 0.5)  # -1, 0, +1 become -0.5, 0.5, 1.5: no third value is left
+
+
+def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
+    """The values of `forward` with the gradient of `backward`: what every estimator below consists of.
+
+    `backward - backward.detach()` is 0, so it changes no value, but its gradient is that of `backward`.
+
+    Examples:
+        >>> x = torch.tensor([-2.0, 0.5], requires_grad=True)
+        >>> y = straight_through(x.round(), x**2)
+        >>> y.sum().backward()
+        >>> y.tolist(), x.grad.tolist()  # 2x
+        ([-2.0, 0.0], [-4.0, 1.0])
+    """
+    return forward.detach() + (backward - backward.detach())
 
 
 def sign_ste(x: Tensor) -> Tensor:
     r"""The straight-through estimator (STE): sign forward, identity backward.
 
     q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 1.
-
-    Args:
-        x: any shape, floating point.
-
-    Returns:
-        The shape of `x`, values in {-1, +1}, never 0.
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
 
     Examples:
         >>> x = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
@@ -145,73 +63,58 @@ def sign_ste(x: Tensor) -> Tensor:
         >>> y.tolist(), x.grad.tolist()
         ([-1.0, 1.0, 1.0], [1.0, 1.0, 1.0])
 
-    Source: Bengio, Léonard, Courville 2013 (arXiv 1308.3432); BinaryConnect (arXiv 1511.00363); `sign_STE` in Bender.
+    Source: Hinton 2012, as told by Bengio, Léonard, Courville 2013 (arXiv 1308.3432); `sign_STE` in Bender.
     """
-    return _straight_through(x, _step_)
+    return straight_through(forward=sign(x), backward=x)
 
 
 def clipped_sign_ste(x: Tensor, clip: float = 1.0) -> Tensor:
-    r"""The clipped STE: the gradient passes only where |x| is at most `clip`.
+    r"""The clipped STE: the gradient passes only where |x| is at most `clip`, which must be positive.
 
-    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 1 if |x| <= clip, else 0.
-
-    Args:
-        x: any shape, floating point.
-        clip: half the width of the window, positive, default 1.
-
-    Returns:
-        The shape of `x`, values in {-1, +1}, never 0.
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
-        ValueError: if `clip` is not positive.
+    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 1 if |x| <= clip, else 0: the slope of x clipped to [-clip, clip].
 
     Examples:
         >>> x = torch.tensor([-2.0, 0.0, 1.0], requires_grad=True)
-        >>> y = clipped_sign_ste(x)
-        >>> y.sum().backward()
-        >>> y.tolist(), x.grad.tolist()
-        ([-1.0, 1.0, 1.0], [0.0, 1.0, 1.0])
+        >>> clipped_sign_ste(x).sum().backward()
+        >>> x.grad.tolist()
+        [0.0, 1.0, 1.0]
 
     Source: BinaryNet, equation 4 (Courbariaux et al. 2016, arXiv 1602.02830).
     """
     _check_positive("clip", clip)
-    return _Estimator.apply(x, _step, lambda x, dy: dy * (x.abs() <= clip))
+    return straight_through(forward=sign(x), backward=x.clamp(-clip, clip))
+
+
+def hard_sigmoid(x: Tensor) -> Tensor:
+    r"""A sigmoid of straight lines, in [0, 1]: the probability that `stochastic_sign_ste` returns +1.
+
+    p(x) = clip((x + 1) / 2, 0, 1); dp/dx = 1/2 if |x| <= 1, else 0. (The slope of PyTorch's `hardsigmoid` is 1/6.)
+
+    Examples:
+        >>> hard_sigmoid(torch.tensor([-3.0, -0.5, 0.0, 3.0])).tolist()
+        [0.0, 0.25, 0.5, 1.0]
+
+    Source: BinaryConnect, section 2.2 (arXiv 1511.00363).
+    """
+    _check_float(x)
+    return ((x + 1) / 2).clamp(0, 1)
 
 
 def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    r"""A coin for a sign: +1 with probability hard_sigmoid(x), and the identity backward.
+    r"""A random sign: +1 with probability p = hard_sigmoid(x), else -1; and the identity backward.
 
-    q(x) = +1 with probability p = clip((x + 1) / 2, 0, 1), else -1; surrogate dq/dx = 1. Its mean is clip(x, -1, 1).
-
-    The function draws at each call: it cannot know whether a network trains. The layers do, and the rule for
-    evaluation is theirs: in `eval` mode they take the likelier value, sign(x), instead of a draw (`most_likely`).
-
-    Args:
-        x: any shape, floating point.
-        generator: where the random numbers come from, on the device of `x`; default PyTorch's global one.
-
-    Returns:
-        The shape of `x`, values in {-1, +1}, never 0.
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
+    E[q(x)] = clip(x, -1, 1); surrogate dq/dx = 1. The random numbers come from `generator`, default PyTorch's global
+    one, at each call; in `eval` mode the layers take the more probable value instead, sign(x) (`most_likely`).
 
     Examples:
-        >>> x = torch.tensor([-1.5, 0.0, 0.0, 0.0, 1.5], requires_grad=True)
-        >>> y = stochastic_sign_ste(x, generator=torch.Generator().manual_seed(0))
-        >>> y.sum().backward()
-        >>> y.tolist(), x.grad.tolist()
-        ([-1.0, -1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0])
+        >>> stochastic_sign_ste(torch.tensor([-1.5, 0.0, 0.0, 0.0, 1.5]), torch.Generator().manual_seed(0)).tolist()
+        [-1.0, -1.0, 1.0, 1.0, 1.0]
 
     Source: BinaryConnect, section 2.2 (arXiv 1511.00363); `stoc_sign_STE` in Bender.
     """
-
-    def draw_(x):
-        u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)  # in [0, 1)
-        return _step_(x.copy_(u - hard_sigmoid(x))).neg_()  # +1 exactly where u < p
-
-    return _straight_through(x, draw_)
+    _check_float(x)
+    u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)  # in [0, 1)
+    return straight_through(forward=-sign(u - hard_sigmoid(x)), backward=x)  # +1 exactly where u < p
 
 
 def tanh_sign(x: Tensor) -> Tensor:
@@ -219,128 +122,58 @@ def tanh_sign(x: Tensor) -> Tensor:
 
     q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 1 - tanh²(x).
 
-    Args:
-        x: any shape, floating point.
-
-    Returns:
-        The shape of `x`, values in {-1, +1}, never 0.
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
-
     Examples:
         >>> x = torch.tensor([-20.0, 0.0], requires_grad=True)
-        >>> y = tanh_sign(x)
-        >>> y.sum().backward()
-        >>> y.tolist(), x.grad.tolist()
-        ([-1.0, 1.0], [0.0, 1.0])
+        >>> tanh_sign(x).sum().backward()
+        >>> x.grad.tolist()
+        [0.0, 1.0]
 
     Source: the Bender tutorial names tanh as the other usual surrogate.
     """
-    return _Estimator.apply(x, _step, lambda x, dy: dy * (1 - torch.tanh(x) ** 2))
+    return straight_through(forward=sign(x), backward=torch.tanh(x))
 
 
 def approx_sign(x: Tensor) -> Tensor:
     r"""Sign forward, the derivative of a piecewise parabola backward: a triangle.
 
-    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 2 - 2|x| if |x| <= 1, else 0.
-
-    Args:
-        x: any shape, floating point.
-
-    Returns:
-        The shape of `x`, values in {-1, +1}, never 0.
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
+    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 2 - 2|x| if |x| <= 1, else 0: the slope of c (2 - |c|), where c is x
+    clipped to [-1, 1].
 
     Examples:
         >>> x = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
-        >>> y = approx_sign(x)
-        >>> y.sum().backward()
-        >>> y.tolist(), x.grad.tolist()
-        ([-1.0, 1.0, 1.0], [0.0, 2.0, 1.0])
+        >>> approx_sign(x).sum().backward()
+        >>> x.grad.tolist()
+        [0.0, 2.0, 1.0]
 
     Source: Bi-Real Net (Liu et al. 2018, arXiv 1808.00278).
     """
-    return _Estimator.apply(x, _step, lambda x, dy: dy * (2 - 2 * x.abs()).clamp(min=0))
+    c = x.clamp(-1, 1)
+    return straight_through(forward=sign(x), backward=c * (2 - c.abs()))
 
 
 def swish_sign(x: Tensor, beta: float = 5.0) -> Tensor:
-    r"""Sign forward, the derivative of SignSwish backward: a bump with negative shoulders.
+    r"""Sign forward, the derivative of SignSwish backward: a bump with negative shoulders; its steepness β is positive.
 
-    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = β (2 - βx tanh(βx/2)) / (1 + cosh βx).
-
-    Args:
-        x: any shape, floating point.
-        beta: the steepness β, positive, default 5.
-
-    Returns:
-        The shape of `x`, values in {-1, +1}, never 0.
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
-        ValueError: if `beta` is not positive.
+    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = β (2 - βx tanh(βx/2)) / (1 + cosh βx), the slope of
+    2σ(βx) (1 + βx σ(-βx)) - 1, where σ is the sigmoid.
 
     Examples:
         >>> x = torch.tensor([-1e30, 0.0], requires_grad=True)
-        >>> y = swish_sign(x)
-        >>> y.sum().backward()
-        >>> y.tolist(), x.grad.abs().tolist()
-        ([-1.0, 1.0], [0.0, 5.0])
+        >>> swish_sign(x).sum().backward()
+        >>> x.grad.abs().tolist()
+        [0.0, 5.0]
 
     Source: BNN+ (Darabi et al. 2018, arXiv 1812.11800).
     """
     _check_positive("beta", beta)
-
-    def surrogate(x, dy):
-        # 1 / (1 + cosh u) = 2 σ(u) σ(-u), which cannot overflow. Past |u| = 1000 that is 0 in every dtype, so the
-        # clamp changes no value; it keeps 0 * inf away.
-        u = (beta * x).clamp(-1000, 1000)
-        return dy * 2 * beta * torch.sigmoid(u) * torch.sigmoid(-u) * (2 - u * torch.tanh(u / 2))
-
-    return _Estimator.apply(x, _step, surrogate)
-
-
-def ada_ste(x: Tensor) -> Tensor:
-    r"""The adaptive STE for weights: hardtanh forward, a gradient that knows its own direction backward.
-
-    q(x) = clip(x, -1, 1). Inside |x| < 1 the gradient g passes unchanged. Outside it is 0 where the step -g would lead
-    further out, and g · 2 / (1 + |x|) where it leads back.
-
-    Args:
-        x: any shape, floating point.
-
-    Returns:
-        The shape of `x`, values in [-1, 1]: as in the paper, not only the two ends.
-
-    Raises:
-        TypeError: if `x` is not a floating-point tensor.
-
-    Examples:
-        >>> x = torch.tensor([-3.0, 0.5, 3.0], requires_grad=True)
-        >>> y = ada_ste(x)
-        >>> y.sum().backward()
-        >>> y.tolist(), x.grad.tolist()
-        ([-1.0, 0.5, 1.0], [0.0, 1.0, 0.5])
-
-    Source: AdaSTE (Le, Høier, Lin, Zach, CVPR 2022, arXiv 2112.02880); `hardtanh_AdaSTE` in Bender.
-
-    Differs from Bender: there the case "otherwise" is always true, so the gradient is never suppressed.
-    """
-
-    def surrogate(x, g):
-        back = torch.where(x * g > 0, g * (2 / (1 + x.abs())), 0)
-        return torch.where(x.abs() < 1, g, back)
-
-    return _Estimator.apply(x, F.hardtanh, surrogate)
+    u = (beta * x).clamp(-1000, 1000)  # further out the slope is 0 anyway, and infinity times 0 would be NaN
+    return straight_through(forward=sign(x), backward=2 * torch.sigmoid(u) * (1 + u * torch.sigmoid(-u)))
 
 
 def most_likely(estimator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The rule for evaluation: `sign_ste` for the stochastic sign, every other function as it is.
+    """The rule for evaluation: `sign_ste` for the stochastic sign (or a `functools.partial` of it), else the estimator.
 
-    P(+1) >= 1/2 exactly where x >= 0, so the likelier value is the sign. A `functools.partial` of the stochastic sign,
-    for example with a generator, counts as one.
+    P(+1) >= 1/2 exactly where x >= 0, so the more probable value is the sign.
     """
     function = estimator.func if isinstance(estimator, partial) else estimator
     return sign_ste if function is stochastic_sign_ste else estimator
