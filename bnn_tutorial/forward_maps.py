@@ -1,10 +1,9 @@
 """Forward maps: how a layer computes its pre-activation from its weights and its input.
 
 A layer owns the parameters; the map says what is done with them. A new experiment is a new map of three lines, not a
-new layer class. This is Bender's idea, where the keyword is called `forward`.
+new layer class. This is Bender's idea, where the keyword is called `forward`. Dense maps take (..., in_features) to
+(..., out_features), convolutions (N, C, H, W) to (N, C', H', W').
 """
-
-from __future__ import annotations
 
 from typing import Protocol
 
@@ -15,17 +14,9 @@ from torch import Tensor, nn
 from .ste import sign_ste, stochastic_sign_ste
 
 __all__ = [
-    "ForwardMap",
-    "binary_weights",
-    "has_binary_weights",
-    "linear",
-    "binary_linear",
-    "stochastic_binary_linear",
-    "conv2d",
-    "binary_conv2d",
-    "pooled_conv2d",
-    "pooled_binary_conv2d",
-]
+    "ForwardMap", "binary_weights", "has_binary_weights", "linear", "binary_linear",
+    "stochastic_binary_linear", "conv2d", "binary_conv2d", "pooled_conv2d", "pooled_binary_conv2d",
+]  # fmt: skip
 
 
 class ForwardMap(Protocol):
@@ -42,8 +33,6 @@ class ForwardMap(Protocol):
         ...     weight = sign_ste(layer.weight) * (layer.weight.abs() > 0.05)
         ...     return F.linear(x, weight, layer.bias)
         >>> layer = GenDense(2, 1, forward_map=ternary_linear)
-        >>> layer
-        GenDense(2, 1, forward_map=ternary_linear)
         >>> _ = layer.weight.data.copy_(torch.tensor([[-0.3, 0.01]]))
         >>> layer(torch.tensor([5.0, 7.0])).item()
         -5.0
@@ -65,55 +54,50 @@ def binary_weights(forward_map: ForwardMap) -> ForwardMap:
 def has_binary_weights(layer: nn.Module) -> bool:
     """Whether `layer` has a forward map marked with `binary_weights`, or a `functools.partial` of one."""
     forward_map = getattr(layer, "forward_map", None)
-    function = getattr(forward_map, "func", forward_map)
-    return getattr(forward_map, "binary_weights", False) or getattr(function, "binary_weights", False)
+    return any(getattr(f, "binary_weights", False) for f in (forward_map, getattr(forward_map, "func", None)))
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """a = W x + b with the weights as they are: `linear` in Bender. (..., in_features) -> (..., out_features)."""
+    """a = W x + b with the weights as they are: `linear` in Bender."""
     return F.linear(x, layer.weight, layer.bias)
 
 
 @binary_weights
 def binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """a = sign(W) x + b: `linear_binary_weights` in Bender. (..., in_features) -> (..., out_features)."""
+    """a = sign(W) x + b: `linear_binary_weights` in Bender."""
     return F.linear(x, sign_ste(layer.weight), layer.bias)
 
 
 @binary_weights
 def stochastic_binary_linear(layer: nn.Module, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """a = B x + b, each weight of B drawn anew: +1 with probability hard_sigmoid(W). (..., in) -> (..., out).
+    """a = B x + b, each weight of B drawn anew: +1 with probability hard_sigmoid(W); in `eval` mode sign(W).
 
-    In `eval` mode the weights are sign(W), the likelier values. Give a generator with
-    `functools.partial(stochastic_binary_linear, generator=...)`. `linear_stoc_binary_weights` in Bender, which draws in
-    evaluation too.
+    For a generator: `functools.partial(stochastic_binary_linear, generator=...)`. `linear_stoc_binary_weights` in
+    Bender, which draws in evaluation too.
     """
     weight = stochastic_sign_ste(layer.weight, generator) if layer.training else sign_ste(layer.weight)
     return F.linear(x, weight, layer.bias)
 
 
 def conv2d(layer: nn.Module, x: Tensor) -> Tensor:
-    """A convolution with the weights as they are: `conv_linear` in Bender. (N, C, H, W) -> (N, C', H', W')."""
+    """A convolution with the weights as they are: `conv_linear` in Bender."""
     return F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
 
 
 @binary_weights
 def binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
-    """A convolution with sign(W). (N, C, H, W) -> (N, C', H', W').
-
-    Padding puts zeros beside inputs of ±1: a third value. Where every input must be ±1, use `padding=0`.
-    """
+    """A convolution with sign(W). Padding puts zeros beside inputs of ±1, a third value; `padding=0` has none."""
     return F.conv2d(x, sign_ste(layer.weight), layer.bias, layer.stride, layer.padding)
 
 
 def pooled_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
-    """`conv2d`, then the largest of each 2×2 square. (N, C, H, W) -> (N, C', H' // 2, W' // 2)."""
+    """`conv2d`, then the largest of each 2×2 square: H' and W' are halved."""
     return F.max_pool2d(conv2d(layer, x), 2)
 
 
 @binary_weights
 def pooled_binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
-    """`binary_conv2d`, then the largest of each 2×2 square. (N, C, H, W) -> (N, C', H' // 2, W' // 2).
+    """`binary_conv2d`, then the largest of each 2×2 square: H' and W' are halved.
 
     Pooling comes before the activation: of four signs the largest is nearly always +1, of four sums it says more
     (XNOR-Net, section 3.2, arXiv 1603.05279).

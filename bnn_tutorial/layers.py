@@ -1,8 +1,7 @@
 """Layers that own the parameters and leave the computation to a forward map."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from .forward_maps import ForwardMap, conv2d, has_binary_weights, linear
 from .ste import most_likely, sign
 
-__all__ = ["BinaryInput", "GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_"]
+__all__ = ["BinaryInput", "GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_", "eval_mode"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -21,6 +20,8 @@ class _GenLayer(nn.Module):
 
     def __init__(self, weight_shape, activation, forward_map, bias, norm, generator):
         super().__init__()
+        if min(weight_shape) < 1:
+            raise ValueError(f"sizes must be at least 1, got a weight of shape {weight_shape}")
         self.weight = nn.Parameter(torch.empty(weight_shape))
         nn.init.xavier_uniform_(self.weight, generator=generator)  # Glorot's start, which is Flux's default too
         # Batch norm brings its own shift, so a bias before it would do nothing.
@@ -36,19 +37,17 @@ class _GenLayer(nn.Module):
             a = self.norm(a)
         if self.activation is None:
             return a
-        activation = self.activation if self.training else most_likely(self.activation)
-        return activation(a)
+        return self.activation(a) if self.training else most_likely(self.activation)(a)
 
-    def _options(self, default_map: ForwardMap) -> Iterator[str]:
+    def _describe(self, default_map: ForwardMap, *sizes: object) -> str:
         """The arguments that differ from their defaults, as they would be typed."""
-        if self.activation is not None:
-            yield f"activation={_name(self.activation)}"
-        if self.forward_map is not default_map:
-            yield f"forward_map={_name(self.forward_map)}"
-        if self.norm is not None:
-            yield "normalise=True"
-        elif self.bias is None:
-            yield "bias=False"
+        options = [
+            self.activation is not None and f"activation={_name(self.activation)}",
+            self.forward_map is not default_map and f"forward_map={_name(self.forward_map)}",
+            self.norm is not None and "normalise=True",
+            self.norm is None and self.bias is None and "bias=False",
+        ]
+        return ", ".join(str(part) for part in (*sizes, *options) if part)
 
 
 class BinaryInput(nn.Module):
@@ -56,9 +55,6 @@ class BinaryInput(nn.Module):
 
     Args:
         threshold: in the unit of the pixels; default 0.5, half of full ink.
-
-    Raises:
-        ValueError: when called, if x is not floating point.
 
     Examples:
         >>> BinaryInput()(torch.tensor([[0.0, 0.4, 0.5, 1.0]])).tolist()
@@ -70,8 +66,6 @@ class BinaryInput(nn.Module):
         self.threshold = threshold
 
     def forward(self, x: Tensor) -> Tensor:
-        if not x.is_floating_point():
-            raise ValueError(f"BinaryInput expects float x, pixels in [0, 1], got {_describe(x)}")
         return sign(x - self.threshold)
 
     def extra_repr(self) -> str:
@@ -82,13 +76,12 @@ class GenDense(_GenLayer):
     """A dense layer, z = activation(forward_map(layer, x)): `GenDense` in Bender.
 
     Args:
-        in_features: width of the input, at least 1.
-        out_features: width of the output, at least 1.
-        activation: a function of one tensor, for example `sign_ste`; default None: the pre-activation itself. In `eval`
-            mode the stochastic sign gives its likelier value (`most_likely`).
-        forward_map: `(layer, x) -> pre-activation`; default `linear`. See `ForwardMap`.
-        bias: whether the layer has a bias, which starts at zero; default True.
-        normalise: batch-normalise the pre-activation; default False. Such a layer has no bias.
+        in_features, out_features: widths of the input and the output.
+        activation: a function of one tensor, for example `sign_ste`; None: the pre-activation itself. In `eval` mode
+            the stochastic sign gives its more probable value (`most_likely`).
+        forward_map: `(layer, x) -> pre-activation`, see `ForwardMap`.
+        bias: whether the layer has a bias, which starts at zero.
+        normalise: batch-normalise the pre-activation. Such a layer has no bias.
         generator: where the Glorot-uniform start comes from; default PyTorch's global one.
 
     Attributes:
@@ -96,8 +89,7 @@ class GenDense(_GenLayer):
         bias: (out_features,) or None.
 
     Raises:
-        ValueError: if a width is below 1; when called, if x is not floating point (..., in_features), or with
-            `normalise` (N, in_features).
+        ValueError: when called, if x is not floating point (..., in_features), or with `normalise` (N, in_features).
 
     Examples:
         >>> from bnn_tutorial import binary_linear, sign_ste
@@ -119,7 +111,6 @@ class GenDense(_GenLayer):
         normalise: bool = False,
         generator: torch.Generator | None = None,
     ):
-        _check_sizes(in_features=in_features, out_features=out_features)
         norm = nn.BatchNorm1d(out_features) if normalise else None
         super().__init__((out_features, in_features), activation, forward_map, bias, norm, generator)
         self.in_features, self.out_features = in_features, out_features
@@ -127,41 +118,32 @@ class GenDense(_GenLayer):
     def _check_input(self, x: Tensor) -> None:
         fits = x.dim() >= 1 if self.norm is None else x.dim() == 2
         if not (fits and x.is_floating_point() and x.shape[-1] == self.in_features):
-            rows = "..." if self.norm is None else "N"
-            raise ValueError(f"GenDense expects float x of shape ({rows}, {self.in_features}), got {_describe(x)}")
+            expected = f"({'...' if self.norm is None else 'N'}, {self.in_features})"
+            raise ValueError(f"GenDense expects float x of shape {expected}, got {x.dtype} of shape {tuple(x.shape)}")
 
     def extra_repr(self) -> str:
-        return ", ".join([f"{self.in_features}, {self.out_features}", *self._options(linear)])
+        return self._describe(linear, self.in_features, self.out_features)
 
 
 class GenConv2d(_GenLayer):
     """A two-dimensional convolution, z = activation(forward_map(layer, x)): `GenConv` in Bender.
 
     Args:
-        in_channels: channels of the input, at least 1.
-        out_channels: channels of the output, at least 1.
-        kernel_size: side of the square kernel in pixels, at least 1.
-        stride: step of the kernel in pixels, at least 1; default 1.
-        padding: rows and columns of zeros on each side; default 0.
-        activation: as in `GenDense`.
-        forward_map: as in `GenDense`; default `conv2d`.
-        bias: as in `GenDense`.
-        normalise: as in `GenDense`.
-        generator: as in `GenDense`.
+        in_channels, out_channels: channels of the input and the output.
+        kernel_size: side of the square kernel in pixels.
+        stride: step of the kernel in pixels.
+        padding: rows and columns of zeros on each side.
+        activation, forward_map, bias, normalise, generator: as in `GenDense`.
 
     Attributes:
         weight: (out_channels, in_channels, kernel_size, kernel_size), the latent weights, float32.
         bias: (out_channels,) or None.
 
     Raises:
-        ValueError: if a size is out of range; when called, if x is not floating point (N, in_channels, H, W).
+        ValueError: when called, if x is not floating point (N, in_channels, H, W).
 
     Examples:
-        >>> from bnn_tutorial import binary_conv2d, sign_ste
-        >>> layer = GenConv2d(1, 32, kernel_size=3, activation=sign_ste, forward_map=binary_conv2d)
-        >>> layer
-        GenConv2d(1, 32, kernel_size=3, activation=sign_ste, forward_map=binary_conv2d)
-        >>> layer(torch.zeros(5, 1, 28, 28)).shape
+        >>> GenConv2d(1, 32, kernel_size=3)(torch.zeros(5, 1, 28, 28)).shape
         torch.Size([5, 32, 26, 26])
     """
 
@@ -178,29 +160,21 @@ class GenConv2d(_GenLayer):
         normalise: bool = False,
         generator: torch.Generator | None = None,
     ):
-        _check_sizes(in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=stride)
-        if padding < 0:
-            raise ValueError(f"padding must be at least 0, got {padding}")
         weight_shape = (out_channels, in_channels, kernel_size, kernel_size)
         norm = nn.BatchNorm2d(out_channels) if normalise else None
         super().__init__(weight_shape, activation, forward_map, bias, norm, generator)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding = stride, padding
 
-    def positions(self, height: int, width: int) -> tuple[int, int]:
-        """How many places the kernel takes, down and across, on an image of this many pixels."""
-        down, across = ((side + 2 * self.padding - self.kernel_size) // self.stride + 1 for side in (height, width))
-        return down, across
-
     def _check_input(self, x: Tensor) -> None:
         if not x.is_floating_point() or x.dim() != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(f"GenConv2d expects float x of shape (N, {self.in_channels}, H, W), got {_describe(x)}")
+            expected = f"(N, {self.in_channels}, H, W)"
+            raise ValueError(f"GenConv2d expects float x of shape {expected}, got {x.dtype} of shape {tuple(x.shape)}")
 
     def extra_repr(self) -> str:
-        sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        stride = [f"stride={self.stride}"] if self.stride != 1 else []
-        padding = [f"padding={self.padding}"] if self.padding else []
-        return ", ".join([sizes, *stride, *padding, *self._options(conv2d)])
+        stride, padding = self.stride != 1 and f"stride={self.stride}", self.padding and f"padding={self.padding}"
+        sizes = self.in_channels, self.out_channels, f"kernel_size={self.kernel_size}"
+        return self._describe(conv2d, *sizes, stride, padding)
 
 
 def binary_layers(model: nn.Module) -> list[nn.Module]:
@@ -214,17 +188,22 @@ def clamp_latent_weights_(model: nn.Module, limit: float = 1.0) -> None:
 
     No sign changes by it. It keeps a weight from drifting so far out that its sign takes ever longer to change:
     BinaryConnect, section 2.4 (arXiv 1511.00363).
-
-    Examples:
-        >>> from bnn_tutorial import binary_linear
-        >>> layer = GenDense(2, 1, forward_map=binary_linear)
-        >>> _ = layer.weight.data.copy_(torch.tensor([[-3.0, 0.5]]))
-        >>> clamp_latent_weights_(layer)
-        >>> layer.weight.tolist()
-        [[-1.0, 0.5]]
     """
     for layer in binary_layers(model):
         layer.weight.clamp_(-limit, limit)
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """`model.eval()` and no gradients inside the block; afterwards every module has the mode that it had before."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _name(function: Callable) -> str:
@@ -233,13 +212,3 @@ def _name(function: Callable) -> str:
         named = [f"{key}={value}" for key, value in function.keywords.items() if key != "generator"]
         return f"{_name(function.func)}({', '.join([*map(str, function.args), *named])})"
     return getattr(function, "__name__", None) or repr(function)
-
-
-def _describe(x: Tensor) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}"
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
