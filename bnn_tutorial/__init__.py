@@ -1,116 +1,25 @@
 """Binary neural networks in PyTorch, for learners: weights and hidden activations in {-1, +1}.
 
-The notebooks of the project use what is exported here; `bnn_tutorial.plots` draws. See the website for the whole way.
+Here is the tutorial: estimators, forward maps, layers, networks, training, plots. What leaves PyTorch, bits and whole
+numbers, is in `bnn_tutorial.packed`, which is imported on its own.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from . import augmentation, bender, data, forward_maps, layers, losses, models, optimisers, plots, ste, training
+from . import summary as _summary
+from .augmentation import *  # noqa: F403
+from .bender import *  # noqa: F403
+from .data import *  # noqa: F403
+from .forward_maps import *  # noqa: F403
+from .layers import *  # noqa: F403
+from .losses import *  # noqa: F403
+from .models import *  # noqa: F403
+from .optimisers import *  # noqa: F403
+from .ste import *  # noqa: F403
+from .summary import *  # noqa: F403
+from .training import *  # noqa: F403
 
-from . import plots
-from .augmentation import random_affine
-from .bender import bender_history, beside_bender
-from .data import Mnist, SubsetWarning, hold_out, load_mnist, scale_pixels
-from .drawing import prepare_picture, prepare_strokes
-from .forward_maps import (
-    ForwardMap,
-    binary_conv2d,
-    binary_linear,
-    binary_weights,
-    conv2d,
-    has_binary_weights,
-    linear,
-    pooled_binary_conv2d,
-    pooled_conv2d,
-    stochastic_binary_linear,
-)
-from .layers import BinaryInput, GenConv2d, GenDense, binary_layers, clamp_latent_weights_
-from .losses import Loss, cross_entropy, squared_hinge
-from .models import binary_convnet, binary_mlp, eval_mode, summary
-from .optimisers import Adam, Bop, Optimiser, as_optimiser
-from .ste import (
-    ada_ste,
-    approx_sign,
-    clipped_sign_ste,
-    hard_sigmoid,
-    most_likely,
-    sign,
-    sign_ste,
-    stochastic_sign_ste,
-    swish_sign,
-    tanh_sign,
-)
-from .training import TrainConfig, evaluate, train
-
-if TYPE_CHECKING:
-    from . import kernels
-    from .packed import PackedNetwork, load_pretrained
-
-__all__ = [
-    "plots",
-    "kernels",
-    "random_affine",
-    "bender_history",
-    "beside_bender",
-    "Mnist",
-    "SubsetWarning",
-    "hold_out",
-    "load_mnist",
-    "scale_pixels",
-    "prepare_picture",
-    "prepare_strokes",
-    "ForwardMap",
-    "binary_conv2d",
-    "binary_linear",
-    "binary_weights",
-    "conv2d",
-    "has_binary_weights",
-    "linear",
-    "pooled_binary_conv2d",
-    "pooled_conv2d",
-    "stochastic_binary_linear",
-    "BinaryInput",
-    "GenConv2d",
-    "GenDense",
-    "binary_layers",
-    "clamp_latent_weights_",
-    "Loss",
-    "cross_entropy",
-    "squared_hinge",
-    "binary_convnet",
-    "binary_mlp",
-    "eval_mode",
-    "summary",
-    "Adam",
-    "Bop",
-    "as_optimiser",
-    "Optimiser",
-    "ada_ste",
-    "approx_sign",
-    "clipped_sign_ste",
-    "hard_sigmoid",
-    "most_likely",
-    "sign",
-    "sign_ste",
-    "stochastic_sign_ste",
-    "swish_sign",
-    "tanh_sign",
-    "TrainConfig",
-    "evaluate",
-    "train",
-    "PackedNetwork",
-    "load_pretrained",
-]
-
-_LATER = {"kernels": ".kernels", "PackedNetwork": ".packed", "load_pretrained": ".packed"}
-
-
-def __getattr__(name: str) -> object:
-    """Numba takes longer to import than PyTorch's smaller half, so what needs it waits for its first use."""
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_LATER[name], __name__)
-    return module if name == "kernels" else getattr(module, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = ["plots"]
+for _module in (
+    ste, forward_maps, layers, models, _summary, data, augmentation, losses, optimisers, training, bender
+):  # fmt: skip
+    __all__ += _module.__all__

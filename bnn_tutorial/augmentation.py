@@ -1,7 +1,5 @@
 """Training images that were never drawn: the same digits, a little turned, moved and stretched."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -27,13 +27,8 @@ _ROWS = (
 def bender_history() -> pd.DataFrame:
     """The table of the Bender.jl tutorial: 784-300-100-10, 10 epochs, one unseeded run.
 
-    Returns:
-        Ten rows with the columns `epoch, loss_train, loss_test, acc_train, acc_test`, named as in `train`. Accuracies
-        are shares in [0, 1]; on the test set over 9,984 images, since its loader drops the last partial batch.
-
-    Examples:
-        >>> bender_history()["acc_test"].iloc[-1]
-        np.float64(0.867)
+    Ten rows, the columns named as in `train`. Losses are in nats, accuracies shares in [0, 1]; on the test set over
+    9,984 images, since its loader drops the last partial batch.
 
     Source: rasmuskh.github.io/Bender.jl, page "Binary Neural Network".
     """
@@ -43,14 +38,9 @@ def bender_history() -> pd.DataFrame:
 
 
 def beside_bender(history: pd.DataFrame) -> pd.DataFrame:
-    """The losses and accuracies of `train` in pairs with Bender's, as many epochs as `history` has.
+    """The losses and accuracies of `train` in pairs with Bender's: a row an epoch, columns `("acc_test", "ours")`, ...
 
-    Args:
-        history: the table of `train`.
-
-    Returns:
-        A row an epoch (the index), with two-storey columns such as `("acc_test", "ours")` and `("acc_test", "Bender")`;
-        NaN after Bender's ten epochs.
+    As many epochs as `history` has; NaN after Bender's ten.
     """
     import pandas as pd
 

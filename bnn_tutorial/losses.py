@@ -1,10 +1,8 @@
-"""Losses: logits and targets in, one number to minimise out.
+"""Losses: `(logits, targets) -> mean over the images`, a tensor of one number.
 
-Targets are class numbers, int64 of shape (N,), or shares of the classes, float of shape (N, classes) with rows that sum
-to 1: a teacher's opinion is as good a target as a label.
+Targets are classes, int64 of shape (N,), or probabilities, float of shape (N, classes) with rows that sum to 1: the
+soft targets that a teacher gives.
 """
-
-from __future__ import annotations
 
 from typing import Protocol
 
@@ -21,17 +19,14 @@ class Loss(Protocol):
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor:
-    """-log of the share that softmax(scale * logits) gives to the target: mean over the images, in nats.
+    """-log of the probability that softmax(scale * logits) gives to the target: mean over the images, in nats.
 
     Args:
         logits: (N, classes) float.
-        targets: class numbers or shares, see above.
-        scale: positive. The outputs of a binary layer are whole numbers up to its width, so large that softmax is sure
-            of itself before anything is learned; a scale below 1 keeps it in doubt. It does not change which logit is
-            the largest.
-
-    Raises:
-        ValueError: if the scale is not positive.
+        targets: classes or probabilities, see above.
+        scale: positive; an inverse temperature. The outputs of a binary layer are whole numbers up to its width, for
+            which softmax is nearly 0 or 1 before anything is learned; below 1 the scale brings it back between them. It
+            does not change which logit is the largest.
 
     Examples:
         >>> import torch
@@ -41,35 +36,28 @@ def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
 
     Source: the loss of Bender's tutorial, with a factor.
     """
-    _check_scale(scale)
-    return F.cross_entropy(scale * logits if scale != 1 else logits, targets)
+    return F.cross_entropy(_scaled(logits, scale), targets)
 
 
 def squared_hinge(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor:
     """max(0, 1 - t * scale * logit)², summed over the classes, mean over the images; t is +1 for the target, else -1.
 
-    Args:
-        logits: (N, classes) float.
-        targets: class numbers or shares p, for which t = 2p - 1.
-        scale: as in `cross_entropy`.
-
-    Raises:
-        ValueError: if the scale is not positive.
+    The arguments are those of `cross_entropy`; of probabilities p, t = 2p - 1.
 
     Examples:
         >>> import torch
         >>> squared_hinge(torch.tensor([[0.5, -2.0, 0.0]]), torch.tensor([0])).item()  # 0.5² + 0² + 1²
         1.25
 
-    Source: Binarized Neural Networks, section 2.1 (Courbariaux et al. 2016, arXiv 1602.02830): there an L2-SVM.
+    Source: BinaryConnect, section 3 (Courbariaux et al. 2015, arXiv 1511.00363): there an L2-SVM.
     """
-    _check_scale(scale)
     if not targets.is_floating_point():
         targets = F.one_hot(targets, logits.shape[1]).to(logits)
-    margins = 1 - (2 * targets - 1) * scale * logits
+    margins = 1 - (2 * targets - 1) * _scaled(logits, scale)
     return margins.clamp(min=0).square().sum(dim=1).mean()
 
 
-def _check_scale(scale: float) -> None:
+def _scaled(logits: Tensor, scale: float) -> Tensor:
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale}")
+    return scale * logits

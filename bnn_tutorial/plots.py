@@ -1,6 +1,6 @@
 """Plots: a table, a tensor or a function in, matplotlib `Axes` out.
 
-Nothing is shown or saved here and no global style is changed. Pass `ax` to draw into a figure of your own. The same
+Nothing is shown or saved here and no global style is changed. `ax` is where to draw; default a new figure. The same
 colour is the same quantity everywhere: blue is the forward pass and the training set, orange the gradient and the test
 set, vermilion a mistake, grey what others measured and what is there to compare. Only `plot_decision` needs blue and
 orange for two classes.
@@ -21,18 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-    "BLUE",
-    "ORANGE",
-    "VERMILION",
-    "GREY",
-    "plot_estimator",
-    "plot_history",
-    "plot_runs",
-    "plot_decision",
-    "plot_latent_weights",
-    "plot_weights",
-    "plot_predictions",
-]
+    "BLUE", "ORANGE", "VERMILION", "GREY", "plot_estimator", "plot_history", "plot_runs", "plot_decision",
+    "plot_latent_weights", "plot_weights", "plot_predictions",
+]  # fmt: skip
 
 # Okabe and Ito's colours, which are told apart by eyes that see fewer of them, too.
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
@@ -41,13 +32,7 @@ _QUANTITIES = {"loss": "cross-entropy (nats)", "acc": "accuracy (share of the im
 
 
 def plot_estimator(estimator: Callable[[Tensor], Tensor], limit: float = 2.5, ax: Axes | None = None) -> Axes:
-    """The two halves of an estimator: what it returns, and the gradient that it passes back.
-
-    Args:
-        estimator: an elementwise function of a float tensor, such as `sign_ste`.
-        limit: x runs from -limit to limit, positive.
-        ax: where to draw; default a new figure.
-    """
+    """What an estimator, such as `sign_ste`, returns and the gradient that it passes back, from -limit to limit."""
     ax = _axes(ax)
     x = torch.linspace(-limit, limit, 2001, requires_grad=True)
     y = estimator(x)
@@ -72,11 +57,7 @@ def plot_history(
     Args:
         history: the table of `train`.
         quantity: "loss" (cross-entropy) or "acc".
-        reference: another such table, of which the test column is drawn in grey; default none.
-        ax: where to draw; default a new figure.
-
-    Raises:
-        ValueError: if `quantity` is neither of the two.
+        reference: another such table, of which the test column is drawn in grey.
     """
     if quantity not in _QUANTITIES:
         raise ValueError(f'quantity must be "loss" or "acc", got {quantity!r}')
@@ -100,17 +81,13 @@ def plot_runs(
     Args:
         table: a row for each run and seed, with the columns `name` and `column`; names are drawn in their order.
         column: the quantity.
-        reference: a name whose mean is drawn as a grey line through all; default none.
-        ax: where to draw; default a new figure.
-
-    Raises:
-        ValueError: if `reference` is not among the names.
+        reference: a name whose mean is drawn as a grey line through all.
     """
     groups = {name: rows[column] for name, rows in table.groupby("name", sort=False)}
-    if reference is not None and reference not in groups:
-        raise ValueError(f"reference must be one of {', '.join(map(repr, groups))}, got {reference!r}")
     ax = _axes(ax)
     if reference is not None:
+        if reference not in groups:
+            raise ValueError(f"reference must be one of {', '.join(map(repr, groups))}, got {reference!r}")
         ax.axvline(groups[reference].mean(), color=GREY, linewidth=1, linestyle="--")
     for line, values in enumerate(groups.values()):
         deviation = values.std() if len(values) > 1 else 0.0
@@ -134,7 +111,6 @@ def plot_decision(
         points: (N, 2) float; those beyond the limit are not seen.
         labels: (N,) int64, 0 or 1: blue or orange.
         limit: both axes run from -limit to limit.
-        ax: where to draw; default a new figure.
     """
     from matplotlib.colors import ListedColormap
 
@@ -158,7 +134,6 @@ def plot_latent_weights(snapshots: dict[str, Tensor], bins: int = 101, ax: Axes 
     Args:
         snapshots: a label for each tensor of latent weights, of any shape.
         bins: over the range of all snapshots, at least 1; an odd number has one in the middle, around 0.
-        ax: where to draw; default a new figure.
     """
     import matplotlib as mpl
 
@@ -181,11 +156,10 @@ def plot_weights(weight: Tensor, columns: int = 10, ax: Axes | None = None) -> A
     Args:
         weight: (units, side * side); for binary weights pass their signs.
         columns: tiles in a row.
-        ax: where to draw; default a new figure.
     """
-    ax = _axes(ax)
     import matplotlib as mpl
 
+    ax = _axes(ax)
     ax.imshow(_tiles(weight, columns, gap=2), mpl.colormaps["gray"].with_extremes(bad=BLUE), interpolation="nearest")
     ax.set_axis_off()
     return ax
@@ -201,19 +175,18 @@ def plot_predictions(
         labels: (N,) the true classes.
         predictions: (N,) the classes that a network named.
         columns: images in a row.
-        ax: where to draw; default a new figure.
     """
     ax = _axes(ax)
     gap, side = 14, _side(images)
     ax.imshow(_tiles(images, columns, gap), cmap="gray_r", interpolation="nearest")
     for i, (label, prediction) in enumerate(zip(labels.tolist(), predictions.tolist(), strict=True)):
         left, top = (i % columns) * (side + gap), (i // columns) * (side + gap)
-        wrong = label != prediction
-        caption = f"{prediction}, not {label}" if wrong else f"{prediction}"
-        style = {"color": VERMILION, "weight": "bold"} if wrong else {"color": "black"}
+        caption, style = f"{prediction}", {"color": "black"}
+        if label != prediction:
+            caption, style = f"{prediction}, not {label}", {"color": VERMILION, "weight": "bold"}
+            corners = [(left - 1, top - 1), (left + side, top - 1), (left + side, top + side), (left - 1, top + side)]
+            ax.plot(*zip(*corners, corners[0], strict=True), color=VERMILION)
         ax.text(left + side / 2, top + side + gap / 2, caption, ha="center", va="center", fontsize=8, **style)
-        if wrong:
-            ax.add_patch(_frame(left, top, side))
     ax.set(xlim=(-3, None), ylim=(None, -3))  # room for the frames of the first column and row
     ax.set_axis_off()
     return ax
@@ -241,9 +214,3 @@ def _tiles(images: Tensor, columns: int, gap: int) -> np.ndarray:
     tiles[: len(images), :side, :side] = images.detach().cpu().float().reshape(-1, side, side)
     tiles = tiles.reshape(rows, columns, side + gap, side + gap).transpose(1, 2)
     return tiles.reshape(rows * (side + gap), columns * (side + gap)).numpy()
-
-
-def _frame(left: int, top: int, side: int):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((left - 1, top - 1), side + 1, side + 1, fill=False, color=VERMILION, linewidth=1.5)

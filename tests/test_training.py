@@ -11,6 +11,7 @@ from torch import nn
 
 import bnn_tutorial as bnn
 
+CosineAnnealingLR = torch.optim.lr_scheduler.CosineAnnealingLR
 COLUMNS = ["epoch", "loss_train", "loss_test", "acc_train", "acc_test", "flip_ratio", "seconds"]
 
 
@@ -33,7 +34,7 @@ def test_training_learns(subset):
 
 
 def test_sign_without_an_estimator_learns_nothing_before_the_last_layer(tiny):
-    model = bnn.binary_mlp(activation=bnn.sign)
+    model = bnn.binary_mlp(activation=bnn.sign, normalise=False)
     before = [layer.weight.clone() for layer in model]
     train(tiny, model, clamp=None)
     assert [torch.equal(w, layer.weight) for w, layer in zip(before, model, strict=True)] == [True, True, False]
@@ -51,7 +52,9 @@ def test_another_seed_another_table(tiny):
 
 def test_seed_reaches_everything_random_and_leaves_the_global_generator_alone(tiny):
     def run():
-        model = bnn.binary_mlp(activation=bnn.stochastic_sign_ste, generator=torch.Generator().manual_seed(0))
+        model = bnn.binary_mlp(
+            activation=bnn.stochastic_sign_ste, normalise=False, generator=torch.Generator().manual_seed(0)
+        )
         return train(tiny, model)[0]["loss_train"].tolist()
 
     state = torch.get_rng_state()
@@ -80,7 +83,7 @@ def test_clamping_each_step_differs_from_clamping_each_epoch(tiny):
 
 
 def test_flip_ratio_is_the_share_of_changed_signs(tiny):
-    model = bnn.binary_mlp()
+    model = bnn.tutorial_mlp()
     before = torch.cat([layer.weight.detach().flatten() for layer in model])
     history, _ = train(tiny, model, epochs=1, clamp=None)
     after = torch.cat([layer.weight.detach().flatten() for layer in model])
@@ -110,7 +113,7 @@ def test_every_image_is_seen_once_an_epoch(tiny):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 100, 1000])
 def test_evaluation_covers_all_images_whatever_the_batch(tiny, batch_size, generator):
-    model = bnn.binary_mlp(generator=generator).double()
+    model = bnn.tutorial_mlp(generator=generator).double()
     images, labels = tiny.test_images[:99], tiny.test_labels[:99]
     model = Doubled(model)
     logits = model(bnn.scale_pixels(images)).detach().numpy()
@@ -137,7 +140,7 @@ class Doubled(nn.Module):
 
 @pytest.mark.parametrize("training_mode", [True, False])
 def test_evaluation_leaves_the_mode_as_it_was(tiny, training_mode):
-    model = bnn.binary_mlp().train(training_mode)
+    model = bnn.tutorial_mlp().train(training_mode)
     bnn.evaluate(model, tiny.test_images, tiny.test_labels)
     assert model.training == training_mode
 
@@ -170,26 +173,24 @@ def test_ctrl_c_in_the_first_epoch_is_passed_on(tiny):
 def rates_seen(data, **settings):
     rates = []
 
-    class Spy(bnn.Adam):
-        def step(self, gradients, rate=1.0):
-            rates.append(rate)
-            super().step(gradients, rate)
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            super().step(closure)
 
-    train(data, optimiser=Spy, **settings)
+    train(data, optimizer=lambda model, rate: Spy(model.parameters(), rate), **settings)
     return rates
 
 
-def test_cosine_falls_from_the_whole_rate_to_nothing(tiny):
-    rates = rates_seen(tiny, schedule="cosine", batch_size=50)
-    expected = [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
-    assert rates == pytest.approx(expected)
-    assert rates[0] == 1
-    assert rates_seen(tiny, batch_size=50) == [1.0] * 8
+def test_a_scheduler_of_pytorch_steps_after_each_batch(tiny):
+    rates = rates_seen(tiny, schedule=CosineAnnealingLR, batch_size=50, learning_rate=1.0)
+    assert rates == pytest.approx([(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)])
+    assert rates_seen(tiny, batch_size=50, learning_rate=1.0) == [1.0] * 8
 
 
 def test_bop_trains_without_latent_weights(subset):
-    model = bnn.binary_mlp((784, 100, 10), activation=bnn.clipped_sign_ste, normalise=True)
-    settings = {"optimiser": partial(bnn.Bop, adaptivity=1e-3, threshold=1e-7), "learning_rate": 0.01}
+    model = bnn.binary_mlp((784, 100, 10))
+    settings = {"optimizer": partial(bnn.Bop, adaptivity=1e-3, threshold=1e-7), "learning_rate": 0.01}
     history, _ = train(subset, model, **settings)
     assert history["acc_test"].iloc[-1] > 0.7
     assert all(set(layer.weight.unique().tolist()) == {-1.0, 1.0} for layer in model)
@@ -276,17 +277,17 @@ def test_noise_is_independent_of_the_start():
         return nn.functional.linear(x, layer.weight)
 
     model = nn.Sequential(bnn.GenDense(784, 10, forward_map=spy, generator=torch.Generator().manual_seed(0)))
-    train(bnn.Mnist(images, labels, images, labels), model, epochs=1)
+    train(bnn.LabelledImages(images, labels, images, labels), model, epochs=1)
     assert all(0.45 < share < 0.55 for share in agree)
 
 
-@pytest.mark.parametrize("schedule", [None, "cosine"])
+@pytest.mark.parametrize("schedule", [None, CosineAnnealingLR])
 def test_an_optimiser_of_pytorch_can_be_used(tiny, schedule):
     def adam(model, rate):
         return torch.optim.Adam(model.parameters(), rate)
 
     settings = {"schedule": schedule, "learning_rate": 0.01}
-    ours, theirs = train(tiny, **settings)[0], train(tiny, optimiser=adam, **settings)[0]
+    ours, theirs = train(tiny, **settings)[0], train(tiny, optimizer=adam, **settings)[0]
     assert theirs["acc_test"].tolist() == pytest.approx(ours["acc_test"].tolist(), abs=0.02)
     assert theirs["loss_train"].tolist() == pytest.approx(ours["loss_train"].tolist(), rel=0.02)
 
@@ -308,13 +309,8 @@ def test_random_augmentation_follows_the_seed(tiny):
 
 
 def test_a_teacher_of_other_classes_is_refused(tiny):
-    with pytest.raises(ValueError, match="teacher and model must have the same classes, got 3 and 10"):
+    with pytest.raises(ValueError, match="labels must be from 0 to 2, the classes of Oracle, got 0 to 9"):
         train(tiny, teacher=Oracle(0, classes=3))
-
-
-def test_a_teacher_of_other_images_is_refused(tiny):
-    with pytest.raises(ValueError, match="the teacher does not take images of 784 pixels"):
-        train(tiny, teacher=nn.Linear(100, 10))
 
 
 @pytest.mark.parametrize("progress", [True, False])
@@ -337,18 +333,15 @@ def test_the_bar_can_be_turned_off(tiny, progress, capsys):
         ({"learning_rate": math.inf}, "learning_rate must be positive and finite, got inf"),
         ({"learning_rate": "fast"}, "learning_rate must be positive and finite, got 'fast'"),
         ({"epochs": True}, "epochs must be a whole number, at least 1, got True"),
-        ({"device": "meta"}, "device 'meta' cannot be used here"),
         ({"temperature": 0}, "temperature must be positive and finite, got 0"),
         ({"score_images": 0}, "score_images must be None or a whole number, at least 1, got 0"),
-        ({"schedule": "linear"}, "schedule must be .* got 'linear'"),
+        ({"schedule": "linear"}, "schedule must be None or a function, got 'linear'"),
         ({"loss": "hinge"}, "loss must be a function, got 'hinge'"),
-        ({"optimiser": None}, "optimiser must be a function, got None"),
+        ({"optimizer": None}, "optimizer must be a function, got None"),
         ({"augment": 3}, "augment must be None or a function, got 3"),
-        ({"teacher": bnn.sign}, "teacher must be a network, got <function sign"),
+        ({"teacher": bnn.sign}, "teacher must be None or a network, got <function sign"),
         ({"clamp": "always"}, "clamp must be .* got 'always'"),
         ({"seed": -1}, "seed must be a whole number .* got -1"),
-        ({"device": "quantum"}, "device 'quantum' cannot be used here"),
-        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_runs(setting, message):
@@ -360,33 +353,23 @@ def test_bad_settings_are_refused_before_anything_runs(setting, message):
 def test_labels_out_of_range_are_refused(tiny, split, label):
     labels = {"train": tiny.train_labels.clone(), "test": tiny.test_labels.clone()}
     labels[split][3] = label
-    data = bnn.Mnist(tiny.train_images, labels["train"], tiny.test_images, labels["test"])
-    with pytest.raises(ValueError, match=rf"{split}_labels must lie in 0 to 9, .* got .*{label}"):
+    data = bnn.LabelledImages(tiny.train_images, labels["train"], tiny.test_images, labels["test"])
+    with pytest.raises(ValueError, match=rf"labels must be from 0 to 9, the classes of Sequential, got .*{label}"):
         train(data)
 
 
 def test_images_of_the_wrong_size_are_refused(tiny):
-    data = bnn.Mnist(tiny.train_images[:, :100], tiny.train_labels, tiny.test_images[:, :100], tiny.test_labels)
+    data = bnn.LabelledImages(
+        tiny.train_images[:, :100], tiny.train_labels, tiny.test_images[:, :100], tiny.test_labels
+    )
     with pytest.raises(ValueError, match=r"GenDense expects float x of shape \(\.\.\., 784\), got .*\(1, 100\)"):
         train(data)
 
 
-def test_any_model_that_does_not_fit_is_refused(tiny):
-    with pytest.raises(ValueError, match="the model does not take images of 784 pixels"):
-        train(tiny, nn.Linear(100, 10))
-
-
-@pytest.mark.parametrize("model", [nn.Sequential(nn.Identity()), bnn.binary_mlp().requires_grad_(False)])
+@pytest.mark.parametrize("model", [nn.Sequential(nn.Identity()), bnn.tutorial_mlp().requires_grad_(False)])
 def test_a_model_with_nothing_to_train_is_refused(tiny, model):
     with pytest.raises(ValueError, match="has no parameters to train"):
         train(tiny, model)
-
-
-def test_batch_norm_with_a_batch_of_one_is_refused(tiny):
-    with pytest.raises(
-        ValueError, match="batch norm needs two images in each batch, got one: 200 images in batches of 1"
-    ):
-        train(tiny, bnn.binary_mlp(normalise=True), batch_size=1)
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers():
