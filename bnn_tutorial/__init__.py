@@ -4,8 +4,7 @@ Here is the tutorial: estimators, forward maps, layers, networks, training, plot
 numbers, is in `bnn_tutorial.packed`, which is imported on its own.
 """
 
-from . import augmentation, bender, data, forward_maps, layers, losses, models, optimisers, plots, ste, training
-from . import summary as _summary
+from . import plots  # noqa: F401
 from .augmentation import *  # noqa: F403
 from .bender import *  # noqa: F403
 from .data import *  # noqa: F403
@@ -17,9 +16,3 @@ from .optimisers import *  # noqa: F403
 from .ste import *  # noqa: F403
 from .summary import *  # noqa: F403
 from .training import *  # noqa: F403
-
-__all__ = ["plots"]
-for _module in (
-    ste, forward_maps, layers, models, _summary, data, augmentation, losses, optimisers, training, bender
-):  # fmt: skip
-    __all__ += _module.__all__

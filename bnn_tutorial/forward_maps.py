@@ -15,7 +15,7 @@ from .ste import sign_ste, stochastic_sign_ste
 
 __all__ = [
     "ForwardMap", "binary_weights", "has_binary_weights", "linear", "binary_linear",
-    "stochastic_binary_linear", "conv2d", "binary_conv2d", "pooled_conv2d", "pooled_binary_conv2d",
+    "stochastic_binary_linear", "conv2d", "binary_conv2d",
 ]  # fmt: skip
 
 
@@ -88,18 +88,3 @@ def conv2d(layer: nn.Module, x: Tensor) -> Tensor:
 def binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
     """A convolution with sign(W). Padding puts zeros beside inputs of ±1, a third value; `padding=0` has none."""
     return F.conv2d(x, sign_ste(layer.weight), layer.bias, layer.stride, layer.padding)
-
-
-def pooled_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
-    """`conv2d`, then the largest of each 2×2 square: H' and W' are halved."""
-    return F.max_pool2d(conv2d(layer, x), 2)
-
-
-@binary_weights
-def pooled_binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
-    """`binary_conv2d`, then the largest of each 2×2 square: H' and W' are halved.
-
-    Pooling comes before the activation: of four signs the largest is nearly always +1, of four sums it says more
-    (XNOR-Net, section 3.2, arXiv 1603.05279).
-    """
-    return F.max_pool2d(binary_conv2d(layer, x), 2)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .forward_maps import ForwardMap, conv2d, has_binary_weights, linear
@@ -32,7 +33,9 @@ class _GenLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self._check_input(x)
-        a = self.forward_map(self, x)
+        return self._activate(self.forward_map(self, x))
+
+    def _activate(self, a: Tensor) -> Tensor:
         if self.norm is not None:
             a = self.norm(a)
         if self.activation is None:
@@ -133,6 +136,9 @@ class GenConv2d(_GenLayer):
         kernel_size: side of the square kernel in pixels.
         stride: step of the kernel in pixels.
         padding: rows and columns of zeros on each side.
+        pool: side of the squares of which only the largest pre-activation is kept, before batch norm and activation: of
+            four signs the largest is nearly always +1, of four sums it says more (XNOR-Net, section 3.2, arXiv
+            1603.05279). 1: no pooling.
         activation, forward_map, bias, normalise, generator: as in `GenDense`.
 
     Attributes:
@@ -154,6 +160,7 @@ class GenConv2d(_GenLayer):
         kernel_size: int,
         stride: int = 1,
         padding: int = 0,
+        pool: int = 1,
         activation: Activation | None = None,
         forward_map: ForwardMap = conv2d,
         bias: bool = True,
@@ -164,7 +171,12 @@ class GenConv2d(_GenLayer):
         norm = nn.BatchNorm2d(out_channels) if normalise else None
         super().__init__(weight_shape, activation, forward_map, bias, norm, generator)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding = stride, padding
+        self.stride, self.padding, self.pool = stride, padding, pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check_input(x)
+        a = self.forward_map(self, x)
+        return self._activate(F.max_pool2d(a, self.pool) if self.pool > 1 else a)
 
     def _check_input(self, x: Tensor) -> None:
         if not x.is_floating_point() or x.dim() != 4 or x.shape[1] != self.in_channels:
@@ -172,9 +184,10 @@ class GenConv2d(_GenLayer):
             raise ValueError(f"GenConv2d expects float x of shape {expected}, got {x.dtype} of shape {tuple(x.shape)}")
 
     def extra_repr(self) -> str:
-        stride, padding = self.stride != 1 and f"stride={self.stride}", self.padding and f"padding={self.padding}"
         sizes = self.in_channels, self.out_channels, f"kernel_size={self.kernel_size}"
-        return self._describe(conv2d, *sizes, stride, padding)
+        options = (("stride", self.stride, 1), ("padding", self.padding, 0), ("pool", self.pool, 1))
+        changed = [f"{name}={value}" for name, value, default in options if value != default]
+        return self._describe(conv2d, *sizes, *changed)
 
 
 def binary_layers(model: nn.Module) -> list[nn.Module]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from .forward_maps import binary_conv2d, binary_linear, pooled_binary_conv2d
+from .forward_maps import binary_conv2d, binary_linear
 from .layers import Activation, BinaryInput, GenConv2d, GenDense
 from .ste import clipped_sign_ste, sign_ste
 
@@ -38,11 +38,11 @@ def binary_mlp(
     """A multilayer perceptron with binary weights, binary hidden activations and real outputs (logits).
 
     Args:
-        widths: pixels, hidden widths, classes; default the tutorial's 784, 300, 100, 10.
-        activation: of the hidden layers; default `clipped_sign_ste`.
-        normalise: batch-normalise each pre-activation, the outputs too; default True.
-        binary_input: take the pixels as one bit each, by `BinaryInput`; default False: as they are.
-        dropout: probability that a hidden unit is set to 0 in training, in [0, 1]; default 0.
+        widths: pixels, hidden widths, classes.
+        activation: of the hidden layers.
+        normalise: batch-normalise each pre-activation, the outputs too.
+        binary_input: take the pixels as one bit each, by `BinaryInput`.
+        dropout: probability that a hidden unit is set to 0 in training.
         generator: where the start comes from; default PyTorch's global one.
 
     Returns:
@@ -76,10 +76,9 @@ def binary_convnet(
     default it has the 93,088 weights of the network in Larq's tutorial (docs.larq.dev).
 
     Args:
-        channels: of the convolutions.
-        kernel_sizes: sides of their square kernels in pixels, as many.
+        channels, kernel_sizes: of the convolutions: channels and the sides of the square kernels in pixels.
         widths: of the dense layers, the classes last.
-        activation: of all layers but the last; default `clipped_sign_ste`.
+        activation: of all layers but the last.
         generator: where the start comes from; default PyTorch's global one.
 
     Returns:
@@ -91,13 +90,12 @@ def binary_convnet(
     if not channels or len(channels) != len(kernel_sizes) or not widths:
         got = f"{tuple(channels)}, {tuple(kernel_sizes)} and {tuple(widths)}"
         raise ValueError(f"expected channels, as many kernel_sizes, and widths, got {got}")
-    options = {"activation": activation, "normalise": True, "generator": generator}
+    options = {"activation": activation, "forward_map": binary_conv2d, "normalise": True, "generator": generator}
     side, layers = 28, [nn.Unflatten(1, (1, 28, 28))]
     for i, (pair, kernel_size) in enumerate(zip(pairwise((1, *channels)), kernel_sizes, strict=True)):
-        pooled = i < len(channels) - 1
-        forward_map = pooled_binary_conv2d if pooled else binary_conv2d
-        layers.append(GenConv2d(*pair, kernel_size, forward_map=forward_map, **options))
-        side = (side - kernel_size + 1) // (2 if pooled else 1)
+        pool = 2 if i < len(channels) - 1 else 1
+        layers.append(GenConv2d(*pair, kernel_size, pool=pool, **options))
+        side = (side - kernel_size + 1) // pool
     if side < 1:
         raise ValueError(f"kernel_sizes {tuple(kernel_sizes)} leave nothing of an image of 28x28 pixels")
     dense = binary_mlp((side * side * channels[-1], *widths), activation, generator=generator)

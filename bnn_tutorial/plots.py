@@ -43,21 +43,16 @@ def plot_estimator(estimator: Callable[[Tensor], Tensor], limit: float = 2.5, ax
     ax.plot(x.detach(), x.grad, ".", color=ORANGE, markersize=2.5, label="gradient passed back")
     ax.set(xlabel="x", ylabel="value")
     ax.grid(alpha=0.3)
-    legend = ax.legend()
-    for handle in legend.legend_handles:
-        handle.set_markersize(9)
+    ax.legend(markerscale=2)
     return ax
 
 
 def plot_history(
     history: pd.DataFrame, quantity: str = "acc", reference: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Loss or accuracy by epoch, on the training and the test set.
+    """Loss or accuracy ("loss" or "acc") by epoch, on the training and the test set: columns of `train`'s table.
 
-    Args:
-        history: the table of `train`.
-        quantity: "loss" (cross-entropy) or "acc".
-        reference: another such table, of which the test column is drawn in grey.
+    Of another such table, Bender's as `reference`, the test column is drawn in grey.
     """
     if quantity not in _QUANTITIES:
         raise ValueError(f'quantity must be "loss" or "acc", got {quantity!r}')
@@ -78,10 +73,8 @@ def plot_runs(
 ) -> Axes:
     """Named runs, a line for each: a small dot for each seed, and the mean with the standard deviation over the seeds.
 
-    Args:
-        table: a row for each run and seed, with the columns `name` and `column`; names are drawn in their order.
-        column: the quantity.
-        reference: a name whose mean is drawn as a grey line through all.
+    `table` has a row for each run and seed, with the columns `name` and `column`; names are drawn in their order. The
+    mean of the one called `reference` is drawn as a grey line through all.
     """
     groups = {name: rows[column] for name, rows in table.groupby("name", sort=False)}
     ax = _axes(ax)
@@ -108,8 +101,7 @@ def plot_decision(
 
     Args:
         model: (N, 2) float -> logits, (N, 2). It is called as it is: `eval` mode and `no_grad` are the caller's.
-        points: (N, 2) float; those beyond the limit are not seen.
-        labels: (N,) int64, 0 or 1: blue or orange.
+        points, labels: (N, 2) float and (N,) int64, 0 or 1: blue or orange.
         limit: both axes run from -limit to limit.
     """
     from matplotlib.colors import ListedColormap
@@ -129,11 +121,9 @@ def plot_decision(
 
 
 def plot_latent_weights(snapshots: dict[str, Tensor], bins: int = 101, ax: Axes | None = None) -> Axes:
-    """How latent weights are spread, one outline for each snapshot, from light (the first) to dark (the last).
+    """How latent weights, tensors of any shape by their labels, are spread: from light (the first) to dark (the last).
 
-    Args:
-        snapshots: a label for each tensor of latent weights, of any shape.
-        bins: over the range of all snapshots, at least 1; an odd number has one in the middle, around 0.
+    An odd number of bins has one in the middle, around 0.
     """
     import matplotlib as mpl
 
@@ -151,12 +141,7 @@ def plot_latent_weights(snapshots: dict[str, Tensor], bins: int = 101, ax: Axes 
 
 
 def plot_weights(weight: Tensor, columns: int = 10, ax: Axes | None = None) -> Axes:
-    """Weight vectors as square pictures, one tile for each unit: white is the largest value, black the smallest.
-
-    Args:
-        weight: (units, side * side); for binary weights pass their signs.
-        columns: tiles in a row.
-    """
+    """Weight vectors, (units, side * side), as square pictures: white is the largest value, black the smallest."""
     import matplotlib as mpl
 
     ax = _axes(ax)
@@ -168,26 +153,19 @@ def plot_weights(weight: Tensor, columns: int = 10, ax: Axes | None = None) -> A
 def plot_predictions(
     images: Tensor, labels: Tensor, predictions: Tensor, columns: int = 10, ax: Axes | None = None
 ) -> Axes:
-    """Images with the predicted class below each; a mistake is framed, with the true class behind it.
+    """Images, (N, side * side), with the predicted class below each; a mistake is red, with the true class behind it.
 
-    Args:
-        images: (N, side * side), any numeric dtype, dark ink is large.
-        labels: (N,) the true classes.
-        predictions: (N,) the classes that a network named.
-        columns: images in a row.
+    Labels and predictions are (N,), large pixels are dark.
     """
     ax = _axes(ax)
-    gap, side = 14, _side(images)
+    gap, side = 14, math.isqrt(images.shape[-1])
     ax.imshow(_tiles(images, columns, gap), cmap="gray_r", interpolation="nearest")
     for i, (label, prediction) in enumerate(zip(labels.tolist(), predictions.tolist(), strict=True)):
         left, top = (i % columns) * (side + gap), (i // columns) * (side + gap)
-        caption, style = f"{prediction}", {"color": "black"}
-        if label != prediction:
-            caption, style = f"{prediction}, not {label}", {"color": VERMILION, "weight": "bold"}
-            corners = [(left - 1, top - 1), (left + side, top - 1), (left + side, top + side), (left - 1, top + side)]
-            ax.plot(*zip(*corners, corners[0], strict=True), color=VERMILION)
+        right = label == prediction
+        caption = f"{prediction}" if right else f"{prediction}, not {label}"
+        style = {"color": "black"} if right else {"color": VERMILION, "weight": "bold"}
         ax.text(left + side / 2, top + side + gap / 2, caption, ha="center", va="center", fontsize=8, **style)
-    ax.set(xlim=(-3, None), ylim=(None, -3))  # room for the frames of the first column and row
     ax.set_axis_off()
     return ax
 
@@ -200,16 +178,11 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.subplots(figsize=(6, 4), layout="constrained")[1]
 
 
-def _side(images: Tensor) -> int:
-    side = math.isqrt(images.shape[-1]) if images.dim() == 2 else 0
-    if images.dim() != 2 or side * side != images.shape[-1]:
-        raise ValueError(f"expected square images in rows, (N, side * side), got shape {tuple(images.shape)}")
-    return side
-
-
 def _tiles(images: Tensor, columns: int, gap: int) -> np.ndarray:
     """(N, side * side) -> one picture, NaN (drawn as nothing) between and behind the tiles."""
-    side, rows = _side(images), math.ceil(len(images) / columns)
+    side, rows = math.isqrt(images.shape[-1]), math.ceil(len(images) / columns)
+    if images.dim() != 2 or side * side != images.shape[1]:
+        raise ValueError(f"expected square images in rows, (N, side * side), got shape {tuple(images.shape)}")
     tiles = torch.full((rows * columns, side + gap, side + gap), torch.nan)
     tiles[: len(images), :side, :side] = images.detach().cpu().float().reshape(-1, side, side)
     tiles = tiles.reshape(rows, columns, side + gap, side + gap).transpose(1, 2)

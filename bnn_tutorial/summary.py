@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .forward_maps import has_binary_weights, pooled_binary_conv2d
+from .forward_maps import has_binary_weights
 from .layers import GenConv2d, GenDense, eval_mode
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> dict[str, int
 def _packed(layer: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> int:
     units, inputs = len(layer.weight), layer.weight[0].numel()
     folded = 4 if all(_is_binary(z) for _, z in calls) else 16  # a threshold, or scale and shift
-    # Of four pooled sums one at the threshold is enough; where batch norm's scale is negative, all four must be: a bit.
-    pooled = -(-units // 8) if layer.forward_map is pooled_binary_conv2d else 0
+    # Of pooled sums one at the threshold is enough; where batch norm's scale is negative, all must be: a bit a unit.
+    pooled = -(-units // 8) if getattr(layer, "pool", 1) > 1 else 0
     return units * (-(-inputs // 8) + folded) + pooled
 
 

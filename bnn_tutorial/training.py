@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
 import os
@@ -35,7 +36,7 @@ __all__ = ["TrainConfig", "evaluate", "train"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; the defaults are those of the Julia tutorial (`Args` in Bender). A bad value is a `ValueError`.
+    """How to train; the defaults are those of the Julia tutorial (`Args` there). A bad value is a `ValueError`.
 
     Attributes:
         epochs: passes over the training set, at least 1.
@@ -94,17 +95,15 @@ class TrainConfig:
 def evaluate(
     model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000, loss: Loss = cross_entropy
 ) -> tuple[float, float]:
-    """Loss and accuracy over all images, in `eval` mode: `evaluate` in Bender, which drops the last partial batch.
+    """Mean loss and accuracy, the share of images whose largest logit is the label's, in `eval` mode.
 
     Args:
         model: float pixels in [0, 1] -> logits; it stays in the mode that it had.
-        images: (N, pixels) uint8, on any device.
-        labels: (N,) int64.
+        images, labels: (N, pixels) uint8 and (N,) int64, on any device.
         batch_size: images at a time; it bounds the memory and does not change the result.
         loss: as in `TrainConfig`.
 
-    Returns:
-        The mean loss (in nats by default), and the share of images whose largest logit is the label's, in [0, 1].
+    Source: `evaluate` in Bender's tutorial, which drops the last partial batch.
     """
     device = next(model.parameters()).device
     total, correct = 0.0, 0
@@ -159,9 +158,10 @@ def train(
     if model is None:
         model = tutorial_mlp(generator=torch.Generator().manual_seed(config.seed))
     _check(config, data, model.to(_device(config.device)))
+    _join_torchrun()
     rows, kept = [], None
     try:
-        with _process_group(model), _seeded(config.seed):
+        with _seeded(config.seed):
             for row in _epochs(config, data, model, progress):
                 rows, kept = [*rows, row], copy.deepcopy(model.state_dict())
     except KeyboardInterrupt:
@@ -175,13 +175,11 @@ def train(
 def _epochs(config: TrainConfig, data: LabelledImages, model: nn.Module, progress: bool) -> Iterator[dict]:
     """Train epoch by epoch and yield the table's rows."""
     device = next(model.parameters()).device
-    # The images live on the device: as uint8 to evaluate, and once more as the float pixels that every step would have
-    # to make again, 188 MB for the whole of MNIST.
-    train_set = data.train_images.to(device), data.train_labels.to(device)
-    test_set = data.test_images.to(device), data.test_labels.to(device)
-    pixels, targets = scale_pixels(train_set[0]), train_set[1]
-    if config.teacher is not None and config.augment is None:  # it sees each image once and for all
-        targets = _soft_targets(config, pixels)
+    tensors = data.train_images, data.train_labels, data.test_images, data.test_labels
+    images, labels, *test_set = (tensor.to(device) for tensor in tensors)
+    pixels = scale_pixels(images)  # 188 MB for the whole of MNIST, or each step would make them again
+    # Without augmentation the teacher sees each image once and for all.
+    targets = labels if config.teacher is None or config.augment else _soft_targets(config, pixels)
     parallel = DistributedDataParallel(model) if dist.is_initialized() else model
     optimizer = config.optimizer(model, config.learning_rate)
     steps = config.epochs * _steps(config, len(pixels))
@@ -194,11 +192,9 @@ def _epochs(config: TrainConfig, data: LabelledImages, model: nn.Module, progres
             for x, y in _batches(config, pixels, targets, order):
                 _step(config, parallel, x, y, optimizer, scheduler)
                 bar.update()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            flip_ratio = (_signs(model) != signs).float().mean().item()  # waits for the last step of a GPU, too
             seconds = time.perf_counter() - start
-            scores = _scores(config, model, train_set, test_set)
-            flip_ratio = (_signs(model) != signs).float().mean().item()
+            scores = _scores(config, model, (images, labels), test_set)
             if config.clamp == "epoch":
                 clamp_latent_weights_(model)
             bar.set_postfix(epoch=epoch, acc_test=f"{scores['acc_test']:.3f}")
@@ -221,7 +217,7 @@ def _batches(config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.
     permutation = torch.randperm(len(pixels), generator=order).to(pixels.device)
     # Equal parts instead of full batches and a rest: no step is noisier than the others.
     for batch in permutation.tensor_split(_steps(config, len(pixels))):
-        share = batch.tensor_split(dist.get_world_size())[_rank()] if dist.is_initialized() else batch
+        share = batch[_rank() :: dist.get_world_size()] if dist.is_initialized() else batch
         x, y = pixels.index_select(0, share), targets.index_select(0, share)
         if config.augment is not None:
             x = config.augment(x)
@@ -260,17 +256,11 @@ def _rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-@contextmanager
-def _process_group(model: nn.Module) -> Iterator[None]:
-    """Join the processes that `torchrun` started, if it did; leave a group that is there already to its owner."""
-    if dist.is_initialized() or not dist.is_torchelastic_launched():
-        yield
-        return
-    dist.init_process_group("nccl" if next(model.parameters()).is_cuda else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+def _join_torchrun() -> None:
+    """Join the processes that `torchrun` started, if it did; a group that is there already stays its owner's."""
+    if dist.is_torchelastic_launched() and not dist.is_initialized():
+        dist.init_process_group()  # gloo on CPUs, NCCL on GPUs
+        atexit.register(dist.destroy_process_group)
 
 
 @contextmanager

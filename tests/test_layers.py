@@ -37,16 +37,12 @@ def test_stride_and_padding_set_the_size(stride, padding, side):
     assert layer(torch.zeros(2, 1, 28, 28)).shape == (2, 4, side, side)
 
 
-@pytest.mark.parametrize(
-    ("pooled", "plain"),
-    [(bnn.pooled_binary_conv2d, bnn.binary_conv2d), (bnn.pooled_conv2d, bnn.conv2d)],
-)
-def test_pooling_takes_the_largest_of_each_square(pooled, plain, generator):
-    layer = bnn.GenConv2d(2, 3, kernel_size=3, forward_map=pooled, generator=generator)
+@pytest.mark.parametrize("forward_map", [bnn.binary_conv2d, bnn.conv2d])
+def test_pooling_takes_the_largest_of_each_square(forward_map, generator):
+    layer = bnn.GenConv2d(2, 3, kernel_size=3, pool=2, forward_map=forward_map, generator=generator)
     x = torch.randn(4, 2, 9, 8, generator=generator)
-    a = plain(layer, x)[:, :, :6].reshape(4, 3, 3, 2, 3, 2)  # 7 rows: the last has no partner
+    a = forward_map(layer, x)[:, :, :6].reshape(4, 3, 3, 2, 3, 2)  # 7 rows: the last has no partner
     assert torch.equal(layer(x), a.amax(dim=(3, 5)))
-    assert bnn.has_binary_weights(layer) == (plain is bnn.binary_conv2d)
 
 
 def test_binary_input_is_one_bit_a_pixel():
@@ -96,8 +92,8 @@ def test_same_generator_same_start():
             "GenDense(3, 2, activation=clipped_sign_ste(clip=2.0), forward_map=binary_linear)",
         ),
         (
-            bnn.GenConv2d(1, 8, kernel_size=3, stride=2, padding=1, activation=bnn.sign_ste),
-            "GenConv2d(1, 8, kernel_size=3, stride=2, padding=1, activation=sign_ste)",
+            bnn.GenConv2d(1, 8, kernel_size=3, stride=2, padding=1, pool=2, activation=bnn.sign_ste),
+            "GenConv2d(1, 8, kernel_size=3, stride=2, padding=1, pool=2, activation=sign_ste)",
         ),
     ],
 )
