@@ -24,7 +24,7 @@ def changed(recipe: Recipe, taught: bool | None = None, network: dict | None = N
 
 def augment(strength: float) -> partial:
     """At strength 1: up to 5 degrees, 1 pixel, 5 % of the size."""
-    return partial(bnn.random_affine, degrees=5 * strength, shift=strength, scale=0.05 * strength)
+    return partial(bnn.random_affine, degrees=5 * strength, translate=strength, scale=0.05 * strength)
 
 
 SIXTY_EPOCHS = changed(TEN_EPOCHS, epochs=60, learning_rate=0.01)
