@@ -10,7 +10,6 @@ from . import plots
 from .augmentation import random_affine
 from .bender import bender_history, beside_bender
 from .data import Mnist, SubsetWarning, hold_out, load_mnist, scale_pixels
-from .drawing import prepare_picture, prepare_strokes
 from .forward_maps import (
     ForwardMap,
     binary_conv2d,
@@ -56,8 +55,6 @@ __all__ = [
     "hold_out",
     "load_mnist",
     "scale_pixels",
-    "prepare_picture",
-    "prepare_strokes",
     "ForwardMap",
     "binary_conv2d",
     "binary_linear",
