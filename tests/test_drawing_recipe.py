@@ -66,12 +66,14 @@ def test_strokes_are_thinner_and_thicker(digits):
     assert share.min() > 0.1  # a digit of the thinnest strokes does not vanish
 
 
-def test_without_rotation_and_shear_an_upright_bar_stays_one():
+def test_without_rotation_and_shear_an_upright_bar_comes_upright_to_the_middle():
     bar = torch.zeros(1, 28, 28)
-    bar[:, 4:24, 13:16] = 1
+    bar[:, 2:22, 5:8] = 1
     bars = bar.view(1, 784).repeat(50, 1)
     columns = recipe.as_drawn(bars, degrees=0, shear=0, aspect=0).view(50, 28, 28).amax(dim=1)
     assert ((columns > 0.3).sum(dim=1) <= 6).all()
+    centres = (columns * torch.arange(28)).sum(dim=1) / columns.sum(dim=1)
+    assert (centres - 14).abs().max() < 1
 
 
 def test_rotation_and_shear_go_to_both_sides_and_no_further():
