@@ -1,4 +1,4 @@
-"""Training images that were never drawn: the same digits, a little turned, moved and stretched."""
+"""Random affine transformations of the training images: rotation, translation and scale."""
 
 import math
 
@@ -12,24 +12,27 @@ __all__ = ["random_affine"]
 def random_affine(
     pixels: Tensor,
     degrees: float = 10.0,
-    shift: float = 2.0,
+    translate: float = 2.0,
     scale: float = 0.1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Turn, scale and move each image by amounts of its own, drawn evenly from their ranges.
+    """Rotate, translate and scale each image by random amounts of its own.
+
+    `torchvision.transforms.RandomAffine` transforms all images of a batch alike; its `translate` is a fraction of the
+    width, and its `scale` a pair of factors.
 
     Args:
         pixels: (N, side * side) float, one square image a row.
-        degrees: largest angle about the middle, to either side.
-        shift: largest way in pixels, along each axis to either side.
-        scale: largest change of the size, as a share below 1: 0.1 is from 1 / 1.1 to 1 / 0.9 of it.
-        generator: where the amounts come from, on the CPU; default PyTorch's global one.
+        degrees: the angle is uniform in [-degrees, degrees], about the middle of the image.
+        translate: in pixels; horizontal and vertical translation are each uniform in [-translate, translate].
+        scale: in [0, 1); the size is divided by a factor that is uniform in [1 - scale, 1 + scale].
+        generator: source of the random numbers, on the CPU; default PyTorch's global one.
 
     Returns:
-        (N, side * side) float, interpolated between the pixels; what comes in from outside is 0, the background.
+        (N, side * side) float, by bilinear interpolation; outside the given image is 0, the background.
 
     Raises:
-        ValueError: if the images are not square, or the scale is 1 or more.
+        ValueError: if the images are not square, or `scale` is out of range.
 
     Examples:
         >>> line = torch.zeros(1, 5, 5)
@@ -45,8 +48,8 @@ def random_affine(
         raise ValueError(f"scale must be in [0, 1), got {scale}")
     angle, size, right, down = (2 * torch.rand(4, images, generator=generator) - 1).to(pixels)
     angle, size = angle * math.radians(degrees), 1 + size * scale
-    right, down = 2 * shift / side * right, 2 * shift / side * down  # affine_grid counts an image as 2 wide
-    # The matrix says where in the given image a place of the new one is found: first back by the way, then the rest.
+    right, down = 2 * translate / side * right, 2 * translate / side * down  # affine_grid counts an image as 2 wide
+    # The matrix leads from a place in the new image to one in the given image: back by the translation, then the rest.
     a, b = size * angle.cos(), size * angle.sin()
     matrices = torch.stack([a, -b, b * down - a * right, b, a, -b * right - a * down], dim=1).view(images, 2, 3)
     grid = F.affine_grid(matrices, [images, 1, side, side], align_corners=False)

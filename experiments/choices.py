@@ -19,10 +19,11 @@ from .recipes import (
     SIXTY_EPOCHS,
     SMALL_CONVNET,
     TEN_EPOCHS,
+    Recipe,
     augment,
     changed,
 )
-from .runner import Recipe, run_missing
+from .runner import run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
 

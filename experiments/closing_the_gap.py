@@ -13,8 +13,8 @@ from pathlib import Path
 
 import bnn_tutorial as bnn
 
-from .recipes import AUGMENTED, NORMALISED, SIXTY_EPOCHS, TEN_EPOCHS, augment, changed
-from .runner import Recipe, run_missing
+from .recipes import AUGMENTED, NORMALISED, SIXTY_EPOCHS, TEN_EPOCHS, Recipe, augment, changed
+from .runner import run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
 

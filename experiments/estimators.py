@@ -13,7 +13,8 @@ from pathlib import Path
 
 import bnn_tutorial as bnn
 
-from .runner import Recipe, run_missing
+from .recipes import Recipe
+from .runner import run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
 ESTIMATORS = [

@@ -1,54 +1,41 @@
 """The network that comes with the package: `python -m experiments.pretrained`.
 
-784-300-100-10, 60 epochs of augmented images. The seed is fixed beforehand; nothing is
-chosen among runs. About three minutes on two cores. The file says how it was made, and how it did on the test set.
+784-300-100-10, 60 epochs of augmented images. The seed is fixed beforehand; nothing is chosen among runs. About three
+minutes on two cores. The file says how it was made, and how it did on the test set.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 import bnn_tutorial as bnn
+from bnn_tutorial import packed
 
-from .recipes import AUGMENTED
-from .runner import Recipe
+from .recipes import AUGMENTED, Recipe
 from .settings import describe
-from .teacher import CONFIG, images, teacher, train_whole
+from .teacher import TEACHER, images
 
 FILE = Path(bnn.__file__).parent / "pretrained" / "mnist.safetensors"
 SEED = 0
 
 
-def trained(recipe: Recipe, data: bnn.Mnist, teaching: bnn.TrainConfig = CONFIG) -> bnn.PackedNetwork:
-    """Train from the seed, and pack.
-
-    Args:
-        recipe: how to train and what.
-        data: one of `teacher.images`, if the recipe is taught.
-        teaching: how the teacher was trained, on the same training images.
-    """
-    model = recipe.build(generator=torch.Generator().manual_seed(SEED))
-    config = replace(recipe.config, seed=SEED, teacher=teacher(data.source, teaching) if recipe.taught else None)
-    train_whole(config, data, model)
-    return bnn.PackedNetwork.from_model(model)
+def trained(recipe: Recipe, data: bnn.Mnist, teacher: Recipe = TEACHER) -> packed.PackedNetwork:
+    """Train from the seed, and pack; if the recipe is taught, train the teacher first, on the same images."""
+    model = teacher.train(SEED, data)[1] if recipe.taught else None
+    return packed.PackedNetwork.from_model(recipe.train(SEED, data, model)[1])
 
 
-def train_and_save(
-    file: Path, recipe: Recipe, data: bnn.Mnist, module: str, teaching: bnn.TrainConfig = CONFIG
-) -> None:
+def train_and_save(file: Path, recipe: Recipe, data: bnn.Mnist, module: str, teacher: Recipe = TEACHER) -> None:
     """Train, and write the file, which says how it was made and how it does on the test images.
 
     Args:
         file: its folder is made.
-        recipe, data, teaching: see `trained`.
+        recipe, data, teacher: see `trained`.
         module: which, run as a command, calls this.
     """
-    network = trained(recipe, data, teaching)
+    network = trained(recipe, data, teacher)
     accuracy = (network.predict(data.test_images) == data.test_labels.numpy()).mean()
     network.provenance |= {
         "command": f"python -m {module}",
@@ -59,7 +46,7 @@ def train_and_save(
         "versions": f"bnn_tutorial {version('bnn_tutorial')}, torch {version('torch')}",
     }
     if recipe.taught:
-        network.provenance["teacher"] = describe(teaching)
+        network.provenance["teacher"] = describe(teacher.config)
     file.parent.mkdir(parents=True, exist_ok=True)
     network.save(file)
     print(json.dumps(network.provenance, indent=2), f"\n{file.stat().st_size:,} bytes")

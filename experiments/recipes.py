@@ -1,14 +1,49 @@
-"""The recipes that more than one experiment starts from, with the values that `choices.py` found on held-out images."""
+"""What a recipe is, and those that more than one experiment starts from, with the values that `choices.py` found."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import nn
 
 import bnn_tutorial as bnn
 
-from .runner import Recipe
-from .settings import TUTORIAL
+from .settings import TUTORIAL, describe, typed
+
+
+class Recipe(NamedTuple):
+    """How to train and what: `build(generator=...)` makes the network.
+
+    Attributes:
+        taught: a teacher's soft targets replace the labels (knowledge distillation).
+        seeds: how many runs, from seed 0.
+    """
+
+    config: bnn.TrainConfig = TUTORIAL
+    build: Callable[..., nn.Module] = bnn.binary_mlp
+    taught: bool = False
+    seeds: int = 5
+
+    def train(
+        self, seed: int, data: bnn.Mnist, teacher: nn.Module | None = None, progress: bool = True
+    ) -> tuple[pd.DataFrame, nn.Module]:
+        """A new network, by `bnn.train`; the teacher is asked only if the recipe is taught."""
+        config = replace(self.config, seed=seed, teacher=teacher if self.taught else None)
+        history, model = bnn.train(config, data, self.build(generator=torch.Generator().manual_seed(seed)), progress)
+        if len(history) < config.epochs:  # an interrupted training is no result
+            raise KeyboardInterrupt
+        return history, model
+
+    def settings(self) -> str:
+        """The network, and what differs from the tutorial's training, as it would be typed."""
+        texts = [typed(self.build), describe(self.config), "taught" if self.taught else ""]
+        return "; ".join(text for text in texts if text)
+
 
 # The tutorial's network with batch norm and the clipped estimator, and what lets it learn fast.
 NORMALISED = partial(bnn.binary_mlp, activation=bnn.clipped_sign_ste, normalise=True)
@@ -24,7 +59,7 @@ def changed(recipe: Recipe, taught: bool | None = None, network: dict | None = N
 
 def augment(strength: float) -> partial:
     """At strength 1: up to 5 degrees, 1 pixel, 5 % of the size."""
-    return partial(bnn.random_affine, degrees=5 * strength, shift=strength, scale=0.05 * strength)
+    return partial(bnn.random_affine, degrees=5 * strength, translate=strength, scale=0.05 * strength)
 
 
 SIXTY_EPOCHS = changed(TEN_EPOCHS, epochs=60, learning_rate=0.01)

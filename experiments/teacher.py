@@ -1,26 +1,21 @@
-"""The teacher: a small float convnet, trained once and kept in the user's cache folder.
+"""The teacher: a small float convnet, whose softmax gives other networks soft targets (knowledge distillation).
 
-A teacher knows no image that its pupils are scored on: for choices on held-out images it is one that has not seen those
-either. About three minutes on two cores. `python -m experiments.teacher` prints the accuracy of both.
+It is trained when it is needed: about three minutes on two cores. It knows no image that its students are scored on:
+for choices on held-out images it is trained without those. `python -m experiments.teacher` prints the accuracy of both.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
-import pandas as pd
 import torch
-from platformdirs import user_cache_path
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 import bnn_tutorial as bnn
 
-from .settings import TUTORIAL, describe
+from .recipes import Recipe
+from .settings import TUTORIAL
 
 CONFIG = replace(
     TUTORIAL,
@@ -46,28 +41,7 @@ def float_convnet(generator: torch.Generator | None = None) -> nn.Sequential:
     ).to(memory_format=torch.channels_last)
 
 
-@cache
-def teacher(source: str, config: bnn.TrainConfig = CONFIG) -> nn.Module:
-    """The trained teacher for `source`, "full" or "full, held out": read from the cache, or trained and kept there."""
-    model = float_convnet(torch.Generator().manual_seed(config.seed))
-    file = cache_file(source, config)
-    if file.exists():
-        model.load_state_dict(load_file(file))
-    else:
-        train_whole(config, images(source), model)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}")
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
-        part.replace(file)  # another process sees all of it or nothing
-    return model.requires_grad_(False).eval()
-
-
-def train_whole(config: bnn.TrainConfig, data: bnn.Mnist, model: nn.Module, **options) -> pd.DataFrame:
-    """The history of `bnn.train`, of all epochs: a training that was broken off is no result."""
-    history, _ = bnn.train(config, data, model, **options)
-    if len(history) < config.epochs:
-        raise KeyboardInterrupt
-    return history
+TEACHER = Recipe(CONFIG, float_convnet)
 
 
 @cache
@@ -77,13 +51,8 @@ def images(source: str) -> bnn.Mnist:
     return bnn.hold_out(data) if source.endswith(", held out") else data
 
 
-def cache_file(source: str, config: bnn.TrainConfig = CONFIG) -> Path:
-    recipe = hashlib.sha256(describe(config).encode()).hexdigest()[:8]  # another recipe, another teacher
-    return user_cache_path("bnn_tutorial") / f"teacher, {source}, {recipe}.safetensors"
-
-
 if __name__ == "__main__":
     for source in ("full, held out", "full"):
-        data = images(source)
-        _, accuracy = bnn.evaluate(teacher(source), data.test_images, data.test_labels)
-        print(f"{source}: {accuracy:.4f} of {len(data.test_labels):,} images that it has not seen")
+        history, _ = TEACHER.train(0, images(source))
+        accuracy, unseen = history["acc_test"].iloc[-1], len(images(source).test_labels)
+        print(f"{source}: {accuracy:.4f} of {unseen:,} images that it has not seen")

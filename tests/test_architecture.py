@@ -12,7 +12,7 @@ import bnn_tutorial as bnn
 
 PACKAGE = Path(bnn.__file__).parent
 FLOORS = {
-    "ste": 0, "data": 0, "drawing": 0, "plots": 0, "bender": 0, "augmentation": 0, "losses": 0, "kernels": 0,
+    "ste": 0, "data": 0, "plots": 0, "bender": 0, "augmentation": 0, "losses": 0, "kernels": 0,
     "forward_maps": 1,
     "layers": 2,
     "models": 3, "optimisers": 3,

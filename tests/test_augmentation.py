@@ -5,7 +5,7 @@ import torch
 
 import bnn_tutorial as bnn
 
-NOTHING = {"degrees": 0, "shift": 0, "scale": 0}
+NOTHING = {"degrees": 0, "translate": 0, "scale": 0}
 
 
 @pytest.fixture
@@ -25,12 +25,13 @@ def test_nothing_asked_nothing_changed(digits):
     torch.testing.assert_close(bnn.random_affine(digits, **NOTHING), digits, atol=1e-4, rtol=0)
 
 
-def test_shift_moves_by_at_most_that_many_pixels_each_image_by_its_own(digits, generator):
-    way = centres(bnn.random_affine(digits, **NOTHING | {"shift": 2}, generator=generator)) - centres(digits)
-    assert way.abs().max() < 2.05
-    assert way.abs().max(dim=0).values.min() > 1.5
-    assert way.min(dim=0).values.max() < 0 < way.max(dim=0).values.min()
-    assert len(way.round(decimals=3).unique(dim=0)) == len(digits)
+def test_translate_moves_by_at_most_that_many_pixels_each_image_by_its_own(digits, generator):
+    moved = bnn.random_affine(digits, **NOTHING | {"translate": 2}, generator=generator)
+    translation = centres(moved) - centres(digits)
+    assert translation.abs().max() < 2.05
+    assert translation.abs().max(dim=0).values.min() > 1.5
+    assert translation.min(dim=0).values.max() < 0 < translation.max(dim=0).values.min()
+    assert len(translation.round(decimals=3).unique(dim=0)) == len(digits)
 
 
 def test_degrees_turn_about_the_middle(generator):
@@ -54,12 +55,12 @@ def test_scale_changes_the_ink_as_the_square_of_the_size(generator):
     assert 1.2 < size.max() < 1 / 0.8 + 0.02
 
 
-def test_the_way_is_the_way_whatever_else_happens(generator):
+def test_rotation_and_scale_do_not_change_the_translation(generator):
     dot = torch.zeros(1, 28, 28)
-    dot[:, 13:15, 13:15] = 1  # the middle, which neither turning nor scaling moves
+    dot[:, 13:15, 13:15] = 1  # the middle, which neither rotation nor scale moves
     dots = dot.expand(500, 28, 28).reshape(500, 784)
-    way = centres(bnn.random_affine(dots, degrees=45, shift=3, scale=0.3, generator=generator))
-    assert 2.9 < way.abs().max() < 3.1
+    translation = centres(bnn.random_affine(dots, degrees=45, translate=3, scale=0.3, generator=generator))
+    assert 2.9 < translation.abs().max() < 3.1
 
 
 def test_any_float_will_do(digits):

@@ -19,11 +19,12 @@ from torch import nn
 
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
-from tools.example_digits import PATH as EXAMPLES
-from tools.example_digits import choose
+from experiments.drawing import golden, handwriting
+from experiments.drawing.examples import FILE as EXAMPLES
+from experiments.drawing.examples import choose
+from experiments.drawing.prepare import prepare_picture, prepare_strokes
 
 ROOT = Path(__file__).parent.parent
-GOLDEN = ROOT / "tests" / "golden"
 DEMO = ROOT / "docs" / "demo"
 MODEL = DEMO / "model.safetensors"
 MODULES = """async () => {
@@ -176,14 +177,14 @@ def prepared(page, strokes=(), pictures=()):
 
 
 def test_golden_drawings_become_the_same_pixels(engine):
-    golden = json.loads((GOLDEN / "drawings.json").read_text())
+    expected = json.loads(golden.FILE.read_text())
     pictures = []
-    for entry in golden["pictures"]:
+    for entry in expected["pictures"]:
         picture = np.frombuffer(bytes.fromhex(entry["picture"]), np.uint8).reshape(entry["height"], entry["width"])
         large = picture.repeat(entry["times"], axis=0).repeat(entry["times"], axis=1)
         pictures.append((large.ravel().tolist(), large.shape[1], large.shape[0]))
-    got = prepared(engine, [(entry["strokes"], entry["smallest"]) for entry in golden["strokes"]], pictures)
-    for kind, entries in golden.items():
+    got = prepared(engine, [(entry["strokes"], entry["smallest"]) for entry in expected["strokes"]], pictures)
+    for kind, entries in expected.items():
         wrong = [e["name"] for e, pixels in zip(entries, got[kind], strict=True) if bytes(pixels).hex() != e["pixels"]]
         assert wrong == []
 
@@ -194,7 +195,7 @@ def test_random_strokes_become_the_same_pixels_in_both_languages(engine):
         [rng.uniform(-20, 300, (rng.integers(1, 30), 2)).tolist() for _ in range(rng.integers(1, 4))]
         for _ in range(400)
     ]
-    expected = [bnn.prepare_strokes(drawing).tolist() for drawing in drawings]
+    expected = [prepare_strokes(drawing).tolist() for drawing in drawings]
     assert prepared(engine, strokes=[[drawing] for drawing in drawings])["strokes"] == expected
 
 
@@ -205,7 +206,7 @@ def test_random_pictures_become_the_same_pixels_in_both_languages(engine):
         for shape in rng.integers(1, 70, (200, 2))
     ]
     got = prepared(engine, pictures=[(p.ravel().tolist(), p.shape[1], p.shape[0]) for p in pictures])
-    assert got["pictures"] == [bnn.prepare_picture(picture).tolist() for picture in pictures]
+    assert got["pictures"] == [prepare_picture(picture).tolist() for picture in pictures]
 
 
 BACK = """async () => {
@@ -231,7 +232,7 @@ def test_a_finer_screen_changes_nothing(draw, subset, options):
     put(draw, "images", images.tobytes())
     back = np.array(compute(draw, BACK), np.uint8)
     assert np.array_equal(
-        back, [bnn.prepare_picture(np.kron(i.reshape(28, 28), np.ones((10, 10), np.uint8))) for i in images]
+        back, [prepare_picture(np.kron(i.reshape(28, 28), np.ones((10, 10), np.uint8))) for i in images]
     )
 
 
@@ -287,22 +288,22 @@ ONE = [[(140, 40), (140, 140), (140, 240)]]
 @pytest.mark.parametrize(
     ("tool", "size", "options"), [(Mouse, DESKTOP, {}), (Finger, PHONE, TOUCH)], ids=["mouse", "finger"]
 )
-def test_at_least_28_of_30_digits_by_several_hands_are_read(draw, tool, size, options):
-    hands = json.loads((GOLDEN / "hands.json").read_text())
+def test_at_least_28_of_30_digits_by_three_writers_are_read(draw, tool, size, options):
+    digits = json.loads(handwriting.FILE.read_text())
     wrong = []
-    for hand in hands:
-        draw_strokes(draw, [[*stroke[:-1:3], stroke[-1]] for stroke in hand["strokes"]], tool)  # a point takes a frame
+    for each in digits:
+        draw_strokes(draw, [[*stroke[:-1:3], stroke[-1]] for stroke in each["strokes"]], tool)  # a point takes a frame
         verdict = part(draw, "verdict")
-        wrong += [] if verdict.startswith(f"It reads a {hand['digit']}") else [(hand["digit"], hand["hand"], verdict)]
+        wrong += [] if verdict.startswith(f"It reads a {each['digit']}") else [(each["digit"], each["writer"], verdict)]
         draw.locator("[data-part=clear]").click()
-    assert len(hands) == 30
+    assert len(digits) == 30
     assert len(wrong) <= 2, wrong
 
 
 def test_the_network_sees_what_python_makes_of_the_strokes(draw):
     strokes = [[(40, 40), (200, 60), (180, 200)], [(60, 200), (60, 200)]]
     draw_strokes(draw, strokes)
-    assert np.array_equal(ink(draw), bnn.prepare_strokes(strokes))
+    assert np.array_equal(ink(draw), prepare_strokes(strokes))
 
 
 def test_an_empty_paper_is_not_read(draw):
@@ -313,16 +314,16 @@ def test_an_empty_paper_is_not_read(draw):
 
 def test_a_dot_stays_a_dot(draw):
     draw_strokes(draw, [[(20, 250)]])
-    assert np.array_equal(ink(draw), bnn.prepare_strokes([[(20, 250)]]))
+    assert np.array_equal(ink(draw), prepare_strokes([[(20, 250)]]))
     assert part(draw, "verdict").startswith("It reads a ")
 
 
 def test_what_leaves_the_paper_is_cut_off_and_may_come_back(draw):
     draw_strokes(draw, [[(240, 100), (320, 100), (320, 200), (240, 200)]])
     seen = [[(240, 100), (280, 100)], [(280, 200), (240, 200)]]
-    assert np.array_equal(ink(draw), bnn.prepare_strokes(seen))
+    assert np.array_equal(ink(draw), prepare_strokes(seen))
     draw_strokes(draw, [[(140, 20), (140, 50)]])  # the pointer was lifted outside and is not down any more
-    assert np.array_equal(ink(draw), bnn.prepare_strokes([*seen, [(140, 20), (140, 50)]]))
+    assert np.array_equal(ink(draw), prepare_strokes([*seen, [(140, 20), (140, 50)]]))
 
 
 def test_strokes_can_be_added_to_an_example(draw):
@@ -364,10 +365,10 @@ def test_everything_works_by_keyboard(draw):
 def test_control_z_takes_back_strokes_but_in_the_search_it_is_the_search_s(draw):
     draw_strokes(draw, [*ONE, [(60, 60), (90, 60)]])
     draw.get_by_role("textbox", name="Search").press("Control+z")
-    assert np.array_equal(ink(draw), bnn.prepare_strokes([*ONE, [(60, 60), (90, 60)]]))
+    assert np.array_equal(ink(draw), prepare_strokes([*ONE, [(60, 60), (90, 60)]]))
     draw.keyboard.press("Escape")
     draw.keyboard.press("Control+z")
-    assert np.array_equal(ink(draw), bnn.prepare_strokes(ONE))
+    assert np.array_equal(ink(draw), prepare_strokes(ONE))
 
 
 def test_the_answer_is_spoken_once_the_pen_rests(draw):

@@ -1,5 +1,6 @@
 """The runner goes on where it was, and the tables in git are whole and were computed with the recipes as they are."""
 
+import json
 import pickle
 import sys
 from dataclasses import replace
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 import bnn_tutorial as bnn
-from experiments import choices, closing_the_gap, estimators, recipes, records, runner, settings, teacher
+from bnn_tutorial import packed
+from experiments import choices, closing_the_gap, estimators, pretrained, recipes, records, runner, settings, teacher
 
 EXPERIMENTS = [choices, estimators, closing_the_gap, records]
 
@@ -55,10 +57,7 @@ def best(prefix):
     ("prefix", "recipe"),
     [
         ("learning rate", recipes.TEN_EPOCHS),
-        (
-            "tutorial, cross_entropy",
-            runner.Recipe(replace(settings.TUTORIAL, loss=partial(bnn.cross_entropy, scale=0.1))),
-        ),
+        ("tutorial, cross_entropy", recipes.changed(recipes.Recipe(), loss=partial(bnn.cross_entropy, scale=0.1))),
         ("1-bit input", recipes.ONE_BIT_INPUT),
     ],
 )
@@ -75,7 +74,7 @@ def tiny_images(source):
 
 @pytest.fixture
 def table():
-    one_epoch = runner.Recipe(replace(runner.TUTORIAL, epochs=1), partial(bnn.binary_mlp, (784, 10)), seeds=2)
+    one_epoch = recipes.Recipe(replace(settings.TUTORIAL, epochs=1), partial(bnn.binary_mlp, (784, 10)), seeds=2)
     return {"plain": one_epoch, "fast": recipes.changed(one_epoch, learning_rate=0.01)._replace(seeds=1)}
 
 
@@ -177,17 +176,40 @@ def test_settings_say_what_is_not_as_in_the_tutorial():
         "binary_mlp(activation=clipped_sign_ste, normalise=True); learning_rate=0.003; clamp='step'; "
         "schedule='cosine'; loss=cross_entropy(scale=0.1); taught"
     )
-    assert runner.Recipe().settings() == "binary_mlp"
+    assert recipes.Recipe().settings() == "binary_mlp"
 
 
-def test_a_taught_recipe_learns_from_the_teacher_of_its_source(monkeypatch):
-    asked = []
-    monkeypatch.setattr(runner, "images", tiny_images)
-    monkeypatch.setattr(runner, "teacher", lambda source: asked.append(source) or torch.nn.Linear(784, 10))
-    recipe = runner.Recipe(replace(runner.TUTORIAL, epochs=1), partial(bnn.binary_mlp, (784, 10)))
-    taught, alone = (r.run(0, "full, held out") for r in (recipe._replace(taught=True), recipe))
-    assert asked == ["full, held out"]
-    assert taught["loss_train"] != alone["loss_train"]
+class Stub:
+    """A teacher's recipe that trains nothing, and keeps which images it was to train on."""
+
+    def __init__(self):
+        self.config, self.asked = replace(settings.TUTORIAL, epochs=1), []
+
+    def train(self, seed, data):
+        self.asked.append(data)
+        return None, torch.nn.Linear(784, 10)
+
+
+def test_taught_recipes_learn_from_one_teacher_that_has_not_seen_the_scored_images(run, table, monkeypatch):
+    stub = Stub()
+    monkeypatch.setattr(runner, "TEACHER", stub)
+    table["taught"] = table["plain"]._replace(taught=True)
+    rows = run(source="full, held out").set_index("name")
+    held_out = tiny_images("full, held out")
+    assert [data.source for data in stub.asked] == [held_out.source]
+    assert torch.equal(stub.asked[0].train_images, held_out.train_images)
+    assert (rows.loc["taught", "loss_train"].values > rows.loc["plain", "loss_train"].values).all()
+
+
+def test_without_taught_recipes_no_teacher_is_trained(run, monkeypatch):
+    monkeypatch.setattr(runner, "TEACHER", None)  # to ask it for anything would fail
+    assert len(run()) == 3
+
+
+def test_the_teacher_reaches_another_process():
+    model = teacher.TEACHER.build(generator=torch.Generator().manual_seed(0)).eval()
+    x = torch.rand(5, 784, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(pickle.loads(pickle.dumps(model))(x), model(x))
 
 
 def test_the_images_of_choices_are_none_of_the_test_set(full):
@@ -197,26 +219,22 @@ def test_the_images_of_choices_are_none_of_the_test_set(full):
 
 
 @pytest.fixture
-def cached(tmp_path, monkeypatch):
-    monkeypatch.setattr(teacher, "images", tiny_images)
-    monkeypatch.setattr(teacher, "user_cache_path", lambda name: tmp_path / name)
-    return tmp_path / "bnn_tutorial"
+def small():
+    return recipes.Recipe(build=partial(bnn.binary_mlp, (784, 10)))
 
 
-SHORT = replace(teacher.CONFIG, epochs=2, augment=None)
+def test_training_writes_the_network_and_how_it_was_made(tiny, small, tmp_path, capsys):
+    file = tmp_path / "new" / "model.safetensors"
+    pretrained.train_and_save(file, small, tiny, "experiments.some")
+    said = packed.PackedNetwork.load(file).provenance
+    assert json.loads(capsys.readouterr().out.rpartition("\n")[0].rpartition("}")[0] + "}") == said
+    assert (said["command"], said["seed"]) == ("python -m experiments.some", "0")
+    assert said["data"] == "MNIST, 200 images to train, 100 to test"
+    assert "teacher" not in said
 
 
-def test_the_teacher_is_trained_once_and_read_from_the_cache(cached, monkeypatch):
-    first = teacher.teacher.__wrapped__("full", SHORT)
-    monkeypatch.setattr(bnn, "train", None)  # from here on training would fail
-    again = teacher.teacher.__wrapped__("full", SHORT)
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
-    assert not any(p.requires_grad for p in again.parameters())
-    assert list(cached.iterdir()) == [teacher.cache_file("full", SHORT)]
-    assert not teacher.cache_file("full", replace(SHORT, epochs=3)).exists()
-
-
-def test_a_teacher_that_was_broken_off_is_not_kept(cached, monkeypatch):
-    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
-        teacher.teacher.__wrapped__("full", replace(SHORT, loss=interrupted_after(3)))
-    assert not cached.exists()
+def test_a_taught_network_says_how_its_teacher_was_trained(tiny, small, tmp_path):
+    stub, file = Stub(), tmp_path / "model.safetensors"
+    pretrained.train_and_save(file, small._replace(taught=True), tiny, "experiments.some", stub)
+    assert stub.asked == [tiny]
+    assert packed.PackedNetwork.load(file).provenance["teacher"] == "epochs=1"

@@ -1,5 +1,5 @@
-// Drawings made ready as the makers of MNIST did: the twin of bnn_tutorial/drawing.py, with the same integers. Hence
-// only + - * / sqrt and floor, each in the order written there, and sums of whole numbers alone.
+// Drawings made ready as the makers of MNIST did: the twin of experiments/drawing/prepare.py, with the same integers.
+// Hence only + - * / sqrt and floor, each in the order written there, and sums of whole numbers alone.
 
 /** @typedef {[x: number, y: number]} Point y points downwards */
 

@@ -1,20 +1,19 @@
-"""What is drawn becomes an image as MNIST has them, in whole numbers that another language can repeat."""
+"""A drawing becomes an image as in MNIST, in whole numbers that another language can repeat."""
 
 import json
 import math
-import os
 from itertools import chain, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import bnn_tutorial as bnn
-from bnn_tutorial.drawing import INK, MIDDLE, SIDE, WIDTH
+from bnn_tutorial import packed
+from experiments.drawing.golden import FILE
+from experiments.drawing.prepare import INK, MIDDLE, SIDE, WIDTH, prepare_picture, prepare_strokes
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "drawings.json").read_text())
+GOLDEN = json.loads(FILE.read_text())
 CORNER = [[(50, 40), (50, 200), (130, 200)], [(90, 60), (110, 90)]]
 
 some = settings(max_examples=50, deadline=None, derandomize=True, database=None)
@@ -28,7 +27,7 @@ pictures = st.tuples(st.integers(1, 45), st.integers(1, 45), st.randoms(use_true
 
 
 def square(strokes, **options):
-    return bnn.prepare_strokes(strokes, **options).reshape(SIDE, SIDE).astype(int)
+    return prepare_strokes(strokes, **options).reshape(SIDE, SIDE).astype(int)
 
 
 def side(image):
@@ -44,14 +43,14 @@ def centre_of_mass(image):
 
 @pytest.mark.parametrize("entry", GOLDEN["strokes"], ids=lambda entry: entry["name"])
 def test_strokes_become_the_pixels_that_the_page_makes_of_them(entry):
-    assert bnn.prepare_strokes(entry["strokes"], entry["smallest"]).tobytes().hex() == entry["pixels"]
+    assert prepare_strokes(entry["strokes"], entry["smallest"]).tobytes().hex() == entry["pixels"]
 
 
 @pytest.mark.parametrize("entry", GOLDEN["pictures"], ids=lambda entry: entry["name"])
 def test_pictures_become_the_pixels_that_the_page_makes_of_them(entry):
     picture = np.frombuffer(bytes.fromhex(entry["picture"]), np.uint8).reshape(entry["height"], entry["width"])
     enlarged = picture.repeat(entry["times"], axis=0).repeat(entry["times"], axis=1)
-    assert bnn.prepare_picture(enlarged).tobytes().hex() == entry["pixels"]
+    assert prepare_picture(enlarged).tobytes().hex() == entry["pixels"]
 
 
 # Strokes
@@ -129,24 +128,24 @@ def test_what_is_smaller_than_the_smallest_stays_small():
 @pytest.mark.parametrize("point", [(math.nan, 0), (0, math.inf), (-math.inf, 1), (math.inf, math.inf)])
 def test_points_that_are_nowhere_are_refused(point):
     with pytest.raises(ValueError, match="coordinates must be finite, got points from"):
-        bnn.prepare_strokes([[(1, 1), (2, 2)], [point, (1, 0)]])
+        prepare_strokes([[(1, 1), (2, 2)], [point, (1, 0)]])
 
 
 def test_a_drawing_larger_than_a_float_is_refused():
     with pytest.raises(ValueError, match="coordinates must be finite, got points from"):
-        bnn.prepare_strokes([[(-1e308, 0), (1e308, 0)]])
+        prepare_strokes([[(-1e308, 0), (1e308, 0)]])
 
 
 @pytest.mark.parametrize("stroke", [[1, 2], [(1, 2, 3)], [[(1, 2)]]])
 def test_strokes_that_are_no_points_are_refused(stroke):
     with pytest.raises(ValueError, match=r"expected a stroke of points \(x, y\), got shape"):
-        bnn.prepare_strokes([stroke])
+        prepare_strokes([stroke])
 
 
 @pytest.mark.parametrize("smallest", [0, -1, math.nan])
 def test_a_smallest_size_of_nothing_is_refused(smallest):
     with pytest.raises(ValueError, match="smallest must be above 0, got"):
-        bnn.prepare_strokes([[(1, 2)]], smallest)
+        prepare_strokes([[(1, 2)]], smallest)
 
 
 # Pictures
@@ -172,7 +171,7 @@ def cut_out(picture):
 @some
 @given(pictures)
 def test_a_picture_shrinks_to_means_of_areas_about_its_centre_of_mass(picture):
-    image = bnn.prepare_picture(np.pad(picture, ((3, 0), (1, 2)))).reshape(SIDE, SIDE)
+    image = prepare_picture(np.pad(picture, ((3, 0), (1, 2)))).reshape(SIDE, SIDE)
     rows, columns = picture.any(axis=1).nonzero()[0], picture.any(axis=0).nonzero()[0]
     small = shrunk(picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]) if len(rows) else np.zeros((1, 1))
     assert np.array_equal(image, cut_out(small) if small.any() else np.zeros((SIDE, SIDE)))
@@ -186,42 +185,40 @@ def tenfold(image, place):
 
 
 @pytest.fixture(scope="module")
-def test_set(request, subset):
-    """The whole test set where it is, else the subset's, and what comes back of each image after enlarging it."""
-    data = request.getfixturevalue("full") if "BNN_TUTORIAL_DATA" in os.environ else subset
-    places = np.random.default_rng(0).integers(0, 121, (len(data.test_images), 2))
-    back = [bnn.prepare_picture(tenfold(*pair)) for pair in zip(data.test_images.numpy(), places, strict=True)]
-    return data.test_images.numpy(), data.test_labels.numpy(), np.stack(back)
+def back(full):
+    """What comes back of each test image after enlarging it."""
+    places = np.random.default_rng(0).integers(0, 121, (len(full.test_images), 2))
+    pairs = zip(full.test_images.numpy(), places, strict=True)
+    return np.stack([prepare_picture(tenfold(*pair)) for pair in pairs])
 
 
-def test_an_image_enlarged_tenfold_comes_back_as_it_was(test_set):
-    images, _, back = test_set
-    assert (images == back).all(axis=1).mean() >= 0.999  # two in ten thousand are 19 pixels long, and grow to 20
+def test_an_image_enlarged_tenfold_comes_back_as_it_was(full, back):
+    unchanged = (full.test_images.numpy() == back).all(axis=1)
+    assert unchanged.mean() >= 0.999  # two in ten thousand are 19 pixels long, and grow to 20
 
 
-def test_what_comes_back_is_read_as_well(test_set):
-    images, labels, back = test_set
-    network = bnn.load_pretrained()
-    assert (network.predict(back) == labels).mean() >= (network.predict(images) == labels).mean() - 0.005
+def test_what_comes_back_is_read_as_well(full, back):
+    network, labels = packed.load_pretrained(), full.test_labels.numpy()
+    assert (network.predict(back) == labels).mean() >= (network.predict(full.test_images) == labels).mean() - 0.005
 
 
 def test_small_pictures_are_not_enlarged(subset):
     images = subset.test_images[:100].numpy()
-    assert np.array_equal([bnn.prepare_picture(image.reshape(28, 28)) for image in images], images)
+    assert np.array_equal([prepare_picture(image.reshape(28, 28)) for image in images], images)
 
 
 @pytest.mark.parametrize("picture", [np.zeros((28, 28)), np.zeros(784, np.uint8), np.zeros((2, 2, 3), np.uint8)])
 def test_other_than_grey_pictures_are_refused(picture):
     with pytest.raises(ValueError, match=r"expected uint8 pixels of shape \(height, width\), got"):
-        bnn.prepare_picture(picture)
+        prepare_picture(picture)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (5, 0), (5, 5)])
 def test_a_picture_without_ink_is_empty(shape):
-    assert not bnn.prepare_picture(np.zeros(shape, np.uint8)).any()
+    assert not prepare_picture(np.zeros(shape, np.uint8)).any()
 
 
 def test_ink_too_faint_for_a_whole_number_is_none():
     picture = np.zeros((200, 200), np.uint8)
     picture[0, 0] = picture[199, 199] = 1
-    assert not bnn.prepare_picture(picture).any()
+    assert not prepare_picture(picture).any()

@@ -1,8 +1,8 @@
-"""Write thirty drawn digits that tests replay stroke by stroke: `python -m tools.scripted_hands`.
+"""Write handwriting.json, thirty digits that tests draw stroke by stroke: `python -m experiments.drawing.handwriting`.
 
-`tests/golden/hands.json` is a list: the digit, the hand, and its strokes, points (x, y) on a canvas of 280 x 280,
-which a test can give to `prepare_strokes` or send to a page as pointer events. The control points below were set by
-eye, before any network had seen them. A hand has its own size, slant and place, and every stroke is a little unsteady.
+It is a list: the digit, the writer, and the strokes, points (x, y) on a canvas of 280 x 280, which a test can give to
+`prepare_strokes` or send to the page as pointer events. The control points below were set by eye, before any network
+had seen them. Each of three writers has a size, a slant and a place, and every stroke wobbles a little.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-FILE = Path(__file__).parent.parent / "tests" / "golden" / "hands.json"
+FILE = Path(__file__).with_suffix(".json")
 POINTS = 6  # from one control point to the next
 
 # size, width against height, slant, place of the middle
-HANDS = {
+WRITERS = {
     "upright": (190, 0.85, 0.0, (140, 140)),
     "small and slanted": (115, 0.8, 0.22, (105, 160)),
     "large and wide": (230, 1.0, 0.08, (145, 135)),
 }
-# Each digit in the three hands. A stroke is a list of smooth pieces that meet in corners, on a square of 100, y down.
+# Each digit by the three writers. A stroke is a list of smooth pieces that meet in corners, on a square of 100, y down.
 DIGITS = {
     0: [
         [[[(52, 1), (22, 11), (8, 46), (16, 84), (46, 100), (78, 86), (91, 50), (82, 14), (54, 2)]]],
@@ -94,26 +94,26 @@ def curve(points: np.ndarray) -> np.ndarray:
     return np.concatenate([line.transpose(1, 0, 2).reshape(-1, 2), points[-1:]])
 
 
-def written(strokes: list, hand: str, rng: np.random.Generator) -> list:
-    size, width, slant, middle = HANDS[hand]
+def written(strokes: list, writer: str, rng: np.random.Generator) -> list:
+    size, width, slant, middle = WRITERS[writer]
     lines = []
     for stroke in strokes:
         line = np.concatenate([curve(np.array(piece, float)) for piece in stroke]) - 50
         steps = np.linspace(0, 1, len(line))[:, None]
-        unsteady = rng.uniform(0.2, 1, 2) * np.sin(rng.uniform(4, 12, 2) * steps + rng.uniform(0, 6, 2))
-        line = (line + unsteady) @ [[width, 0], [-slant, 1]] * size / 100 + middle
+        wobble = rng.uniform(0.2, 1, 2) * np.sin(rng.uniform(4, 12, 2) * steps + rng.uniform(0, 6, 2))
+        line = (line + wobble) @ [[width, 0], [-slant, 1]] * size / 100 + middle
         lines.append(line.round(1).tolist())
     return lines
 
 
 def main() -> None:
     rng = np.random.default_rng(0)
-    hands = [
-        {"digit": digit, "hand": hand, "strokes": written(strokes, hand, rng)}
-        for digit, ways in DIGITS.items()
-        for hand, strokes in zip(HANDS, ways, strict=True)
+    digits = [
+        {"digit": digit, "writer": writer, "strokes": written(strokes, writer, rng)}
+        for digit, variants in DIGITS.items()
+        for writer, strokes in zip(WRITERS, variants, strict=True)
     ]
-    FILE.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in hands) + "\n]\n")
+    FILE.write_text("[\n" + ",\n".join(map(json.dumps, digits)) + "\n]\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Write the drawings that Python's and JavaScript's tests compare: `python -m tools.golden_drawings`.
+"""Write golden.json, with which the tests of Python and JavaScript compare: `python -m experiments.drawing.golden`.
 
-`tests/golden/drawings.json` has two lists. Of each entry of `strokes`, `prepare_strokes(strokes, smallest)` must be
-`pixels`; of each of `pictures`, `prepare_picture(picture)`, where a picture is `height` rows of `width` pixels, each of
-them repeated `times` in both directions. Pixels are written in hexadecimal, two digits each.
+It has two lists. Of each entry of `strokes`, `prepare_strokes(strokes, smallest)` must be `pixels`; of each of
+`pictures`, `prepare_picture(picture)`, where a picture is `height` rows of `width` pixels, each of them repeated
+`times` in both directions. Pixels are written in hexadecimal, two digits each.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-import bnn_tutorial as bnn
+from .prepare import prepare_picture, prepare_strokes
 
-FILE = Path(__file__).parent.parent / "tests" / "golden" / "drawings.json"
+FILE = Path(__file__).with_suffix(".json")
 RNG = np.random.default_rng(0)
 
 
@@ -84,12 +84,12 @@ PICTURES = {
 
 def strokes_entry(name: str, strokes: list) -> dict:
     smallest = SMALLEST.get(name, 28.0)
-    pixels = bnn.prepare_strokes(strokes, smallest)
+    pixels = prepare_strokes(strokes, smallest)
     return {"name": name, "smallest": smallest, "strokes": strokes, "pixels": pixels.tobytes().hex()}
 
 
 def picture_entry(name: str, picture: np.ndarray, times: int) -> dict:
-    pixels = bnn.prepare_picture(picture.repeat(times, axis=0).repeat(times, axis=1))
+    pixels = prepare_picture(picture.repeat(times, axis=0).repeat(times, axis=1))
     size = {"height": len(picture), "width": len(picture[0]), "times": times}
     return {"name": name, **size, "picture": picture.tobytes().hex(), "pixels": pixels.tobytes().hex()}
 
@@ -97,7 +97,6 @@ def picture_entry(name: str, picture: np.ndarray, times: int) -> dict:
 def main() -> None:
     strokes = [strokes_entry(*item) for item in STROKES.items()]
     pictures = [picture_entry(name, *value) for name, value in PICTURES.items()]
-    FILE.parent.mkdir(exist_ok=True)
     FILE.write_text(json.dumps({"strokes": strokes, "pictures": pictures}, indent=1) + "\n")
 
 

@@ -1,41 +1,39 @@
-"""Drawings made ready as the makers of MNIST did: strokes or a picture in any size and place -> 28 x 28 pixels.
+"""Preprocessing as for MNIST: a drawing of any size and place, as strokes or as a picture -> 28 x 28 pixels.
 
-The ink's longest side becomes 20 pixels; then the centre of mass comes to the middle, pixel (14, 14), counted from 0,
-as in every image of MNIST. `docs/demo` has the same in JavaScript, and the integers of both are the same: hence only
-+ - * / sqrt and floor on float64, each in the order written here, sums of whole numbers alone, and never `round`, which
-the languages do differently.
+The longest side of the ink's bounding box becomes 20 pixels; then the centre of mass moves to pixel (14, 14), counted
+from 0. `docs/demo/drawing.js` does the same in JavaScript, bit for bit: hence only + - * / sqrt and floor on float64,
+each in the order written here, sums of whole numbers alone, and never `round`, which differs between the languages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy import ndarray as Array
 
-__all__ = ["prepare_picture", "prepare_strokes"]
-
 SIDE = 28  # of an image
-INK = 20  # the longest side of what is on it
-MIDDLE = 14  # the pixel, counted from 0, to which the centre of mass comes
-WIDTH = 2.6  # of a stroke, in pixels: the median of MNIST, by twice the area through the length of the outline
+INK = 20  # the longest side of the ink
+MIDDLE = 14  # row and column, counted from 0, of the centre of mass
+WIDTH = 2.6  # stroke width in pixels: the median of MNIST, as twice the area divided by the length of the outline
 
 
 def prepare_strokes(strokes: Sequence[Sequence[tuple[float, float]]], smallest: float = 28.0) -> Array:
-    """Draw strokes anew at a constant width, so that a large and a small hand look alike.
+    """Scale and centre the strokes, then draw them at a constant stroke width: large and small writing look alike.
 
     Args:
-        strokes: from where the pen came down to where it was lifted, each a sequence of points (x, y), y downwards, in
-            any unit and at any place. A single point is a dot; strokes without points are skipped.
-        smallest: longest side, in the strokes' unit, below which a drawing is not enlarged any more, so that a dot or a
-            tremor of the hand stays small. The default is a tenth of a canvas of 280.
+        strokes: each a sequence of points (x, y), y downwards, in any unit and at any place. A single point is a dot;
+            strokes without points are skipped.
+        smallest: in the strokes' unit; a drawing whose longest side is below it is scaled as if it were that long, so
+            that a dot stays small. The default is a tenth of the page's canvas, 280 x 280.
 
     Returns:
-        (784,) uint8, 0 is the background and 255 full ink; without any point all 0.
+        (784,) uint8, 0 is the background and 255 full ink, edges are anti-aliased; without any point all 0.
 
     Raises:
-        ValueError: if a stroke is no sequence of points, a coordinate is not finite or so large that the drawing's
-            size is not, or `smallest` is not above 0.
+        ValueError: if a stroke is no sequence of points, if a coordinate or the drawing's size is not finite, or if
+            `smallest` is not above 0.
 
     Examples:
         >>> prepare_strokes([[(40, 10), (40, 250)]]).reshape(28, 28)[14, 11:18]
@@ -60,11 +58,11 @@ def prepare_strokes(strokes: Sequence[Sequence[tuple[float, float]]], smallest: 
 
 
 def prepare_picture(picture: Array) -> Array:
-    """Shrink the ink of a picture and move it by whole pixels. An image of MNIST comes back as it was.
+    """Downscale the ink of a picture and translate it by whole pixels. An image of MNIST comes back unchanged.
 
     Args:
-        picture: (height, width) uint8, 0 is the background and 255 full ink. Each of the result's pixels is the mean of
-            the area that it covers, from the ink's upper left corner on. Ink of fewer than 20 pixels is not enlarged.
+        picture: (height, width) uint8, 0 is the background and 255 full ink. Ink of fewer than 20 pixels is not
+            enlarged.
 
     Returns:
         (784,) uint8; without ink all 0.
@@ -84,11 +82,14 @@ def prepare_picture(picture: Array) -> Array:
     picture = np.asarray(picture)
     if picture.dtype != np.uint8 or picture.ndim != 2:
         raise ValueError(f"expected uint8 pixels of shape (height, width), got {picture.dtype} of {picture.shape}")
-    rows, columns = picture.any(axis=1).nonzero()[0], picture.any(axis=0).nonzero()[0]
-    if not len(rows):
-        return np.zeros(SIDE * SIDE, np.uint8)
-    small = _shrink(picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float64))
+    small = _downscaled(picture[bounding_box(picture)].astype(np.float64))
     return _centred(small).reshape(-1) if small.any() else np.zeros(SIDE * SIDE, np.uint8)
+
+
+def bounding_box(picture: Array) -> tuple[slice, slice]:
+    """Rows and columns of the ink, from the first to the last; without ink both empty."""
+    inked = (picture.any(axis=axis).nonzero()[0] for axis in (1, 0))
+    return tuple(slice(at[0], at[-1] + 1) if len(at) else slice(0) for at in inked)
 
 
 def _points(stroke: Sequence[tuple[float, float]]) -> Array:
@@ -99,20 +100,19 @@ def _points(stroke: Sequence[tuple[float, float]]) -> Array:
 
 
 def _draw(lines: list[Array], right: float, down: float) -> Array:
-    """(28, 28) uint8: ink where a pixel's centre is nearer to a line than half its width, half a pixel of it soft."""
+    """(28, 28) uint8: ink where a pixel's centre is within half the stroke width of a line, anti-aliased."""
     centres = np.arange(SIDE) + 0.5
     nearest = np.full((SIDE, SIDE), np.inf)  # squared
     for line in lines:
-        x, y = line[:, 0] + right, line[:, 1] + down
-        for i in range(max(len(line) - 1, 1)):
-            j = min(i + 1, len(line) - 1)
-            nearest = np.minimum(nearest, _squared_distance(centres, x[i], y[i], x[j] - x[i], y[j] - y[i]))
+        points = line + np.array([right, down])
+        for start, end in pairwise(points if len(points) > 1 else points.repeat(2, axis=0)):
+            nearest = np.minimum(nearest, _squared_distance(centres, *start, *(end - start)))
     ink = np.minimum(np.maximum(0.5 + WIDTH / 2 - np.sqrt(nearest), 0), 1)
     return np.floor(255 * ink + 0.5).astype(np.uint8)
 
 
 def _squared_distance(centres: Array, x: float, y: float, dx: float, dy: float) -> Array:
-    """(28, 28) float64, from each pixel's centre to the segment that leads from (x, y) by (dx, dy)."""
+    """(28, 28) float64, from each pixel's centre to the segment that goes from (x, y) to (x + dx, y + dy)."""
     right, down = centres - x, (centres - y)[:, None]
     squared = dx * dx + dy * dy
     share = np.minimum(np.maximum((right * dx + down * dy) / squared, 0), 1) if squared > 0 else 0.0
@@ -121,7 +121,7 @@ def _squared_distance(centres: Array, x: float, y: float, dx: float, dy: float) 
 
 
 def _centre_of_mass(pixels: Array) -> tuple[float, float]:
-    """(x, y) in pixels counted from 0: whole numbers up to the last step, a division."""
+    """(x, y) in pixels, counted from 0; whole numbers until the division."""
     pixels = pixels.astype(np.int64)
     mass = pixels.sum()
     x = (pixels.sum(axis=0) * np.arange(pixels.shape[1])).sum()
@@ -130,7 +130,7 @@ def _centre_of_mass(pixels: Array) -> tuple[float, float]:
 
 
 def _centred(small: Array) -> Array:
-    """(28, 28) uint8: at most 20 rows and columns, moved by whole pixels; what would lie outside is lost."""
+    """(28, 28) uint8: at most 20 rows and columns, translated by whole pixels; what would lie outside is cut off."""
     x, y = _centre_of_mass(small)
     column, row = INK + MIDDLE - int(np.floor(x + 0.5)), INK + MIDDLE - int(np.floor(y + 0.5))
     wide = np.zeros((SIDE + 2 * INK, SIDE + 2 * INK), np.uint8)
@@ -138,15 +138,18 @@ def _centred(small: Array) -> Array:
     return wide[INK:-INK, INK:-INK]
 
 
-def _shrink(ink: Array) -> Array:
-    """The means of areas of `longest / 20` pixels a side, in whole numbers: a pixel counts 20, an area `longest`."""
+def _downscaled(ink: Array) -> Array:
+    """Area averaging: each new pixel is the mean of a square of `longest / 20` pixels a side, rounded half up.
+
+    In whole numbers: lengths are counted in twentieths of a pixel, so that a pixel is 20 long and a square `longest`.
+    """
     longest = max(*ink.shape, INK)
     sums = _overlaps(ink.shape[0], longest) @ ink @ _overlaps(ink.shape[1], longest).T
     return (2 * sums.astype(np.int64) + longest * longest) // (2 * longest * longest)
 
 
 def _overlaps(pixels: int, longest: int) -> Array:
-    """(areas, pixels) float64, for fast products, which are exact: by how many twentieths an area covers a pixel."""
-    areas = -(-pixels * INK // longest)
-    start, first = np.arange(areas)[:, None] * longest, np.arange(pixels) * INK
+    """(squares, pixels): by how many twentieths a square covers a pixel; float64, whose products are fast and exact."""
+    squares = -(-pixels * INK // longest)
+    start, first = np.arange(squares)[:, None] * longest, np.arange(pixels) * INK
     return np.maximum(np.minimum(start + longest, first + INK) - np.maximum(start, first), 0).astype(np.float64)
