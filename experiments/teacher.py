@@ -1,4 +1,4 @@
-"""The teacher: a small float convnet, trained once and kept in the user's cache folder.
+"""The teacher: a small float convnet, trained once and kept in the folder `build`, which git ignores.
 
 A teacher knows no image that its pupils are scored on: for choices on held-out images it is one that has not seen those
 either. About three minutes on two cores. `python -m experiments.teacher` prints the accuracy of both.
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from platformdirs import user_cache_path
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -22,6 +21,7 @@ import bnn_tutorial as bnn
 
 from .settings import TUTORIAL, describe
 
+CACHE = Path(__file__).parent.parent / "build"
 CONFIG = replace(
     TUTORIAL,
     epochs=12,
@@ -79,7 +79,7 @@ def images(source: str) -> bnn.Mnist:
 
 def cache_file(source: str, config: bnn.TrainConfig = CONFIG) -> Path:
     recipe = hashlib.sha256(describe(config).encode()).hexdigest()[:8]  # another recipe, another teacher
-    return user_cache_path("bnn_tutorial") / f"teacher, {source}, {recipe}.safetensors"
+    return CACHE / f"teacher, {source}, {recipe}.safetensors"
 
 
 if __name__ == "__main__":

@@ -199,8 +199,8 @@ def test_the_images_of_choices_are_none_of_the_test_set(full):
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
     monkeypatch.setattr(teacher, "images", tiny_images)
-    monkeypatch.setattr(teacher, "user_cache_path", lambda name: tmp_path / name)
-    return tmp_path / "bnn_tutorial"
+    monkeypatch.setattr(teacher, "CACHE", tmp_path / "build")
+    return tmp_path / "build"
 
 
 SHORT = replace(teacher.CONFIG, epochs=2, augment=None)
