@@ -1,16 +1,15 @@
-# The two commands are `make tutorial` and `make test`. Each sets up .venv with the pinned versions first.
+# The two commands are `make tutorial` and `make test`. Each installs what it needs into .venv first, with pinned versions.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-INSTALLED := $(VENV)/installed
+FOR_TUTORIAL := $(VENV)/for-tutorial
+FOR_TEST := $(VENV)/for-test
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
-# Notebooks run in their own folder, where a relative path would lead elsewhere.
-ABSOLUTE := import os, pathlib; print(pathlib.Path(os.environ["BNN_TUTORIAL_DATA"]).expanduser().absolute())
-ifdef BNN_TUTORIAL_DATA
-export BNN_TUTORIAL_DATA := $(shell $(PYTHON) -c '$(ABSOLUTE)')
-endif
+# Compiling all that is installed takes half of pip's time; Python compiles what it imports, once, unless it is told not to.
+unexport PYTHONDONTWRITEBYTECODE
+INSTALL := $(RUN) pip install --quiet --no-compile --constraint constraints.txt --editable
 
 # It checks the types of docs/demo, and nothing else needs it. No lock file: the version is exact, and it has no dependencies.
 NPM := command -v npm >/dev/null && npm install --no-package-lock --no-audit --no-fund --silent
@@ -22,42 +21,46 @@ OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(INSTALLED): pyproject.toml constraints.txt package.json
+$(FOR_TUTORIAL): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit($(OLD) if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(RUN) pip install --quiet --constraint constraints.txt --editable ".[notebooks,docs,test]"
+	$(INSTALL) ".[docs]"
+	touch $@
+
+$(FOR_TEST): $(FOR_TUTORIAL) package.json
+	$(INSTALL) ".[docs,notebooks,test]"
 	@$(NPM) || echo "No TypeScript (npm is missing, or it failed): the test that needs it will be skipped"
 	touch $@
 
-tutorial: $(INSTALLED) ## train the tutorial's network, print its table beside Bender's, build the site
+tutorial: $(FOR_TUTORIAL) ## train the tutorial's network, print its table beside Bender's, build the site
 	$(RUN) bnn_tutorial
 	@$(MAKE) --no-print-directory site
 
-test: $(INSTALLED) ## the gate: ruff, the tests with doctests, the notebooks, the site in a browser
+test: $(FOR_TEST) ## the gate: ruff, the tests with doctests, the notebooks, the site in a browser
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) pytest
 
-site: $(INSTALLED) ## build the site into site/; a broken link fails the build
+site: $(FOR_TUTORIAL) ## build the site into site/; a broken link fails the build
 	$(RUN) mkdocs build --strict --quiet
 	@echo "The site is in $(CURDIR)/site: 'make serve' shows it in your browser"
 
-serve: $(INSTALLED) ## show the site and follow your changes
+serve: $(FOR_TUTORIAL) ## show the site and follow your changes
 	$(RUN) mkdocs serve --open
 
-notebooks: $(INSTALLED) ## execute the notebooks in place and clean them for git
+notebooks: $(FOR_TEST) ## execute the notebooks in place and clean them for git
 	$(RUN) tools.execute_notebooks notebooks/*.ipynb
 
-lab: $(INSTALLED) ## open the notebooks in JupyterLab
+lab: $(FOR_TEST) ## open the notebooks in JupyterLab
 	$(RUN) jupyter lab notebooks
 
 # Where this variable is set, OpenBLAS takes slower kernels than the machine has; a peer must not be handicapped.
-bench: $(INSTALLED) ## measure speed against peers and limits, as ratios
+bench: $(FOR_TEST) ## measure speed against peers and limits, as ratios
 	$(RUN) benchmarks.import_time
 	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.training
 	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.inference
 
-format: $(INSTALLED) ## let ruff mend what it can
+format: $(FOR_TEST) ## let ruff mend what it can
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 

@@ -42,7 +42,7 @@ AUGMENTATION = {
 TEACHER = {f"teacher, temperature {t}": changed(TEN_EPOCHS, taught=True, temperature=t) for t in (1.0, 2.0, 4.0)}
 BOP = {
     f"Bop, adaptivity {adaptivity}, threshold {threshold}": changed(
-        TEN_EPOCHS, optimiser=partial(bnn.Bop, adaptivity=adaptivity, threshold=threshold)
+        TEN_EPOCHS, optimizer=partial(bnn.Bop, adaptivity=adaptivity, threshold=threshold)
     )
     for adaptivity in (1e-4, 1e-3, 1e-2)
     for threshold in (1e-8, 1e-7, 1e-6)
@@ -72,4 +72,4 @@ RECIPES = {name: recipe._replace(seeds=3) for name, recipe in CLOSE.items()} | {
 }
 
 if __name__ == "__main__":
-    run_missing(RESULTS, RECIPES, source="full, held out")
+    run_missing(RESULTS, RECIPES, data="MNIST, held out")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bnn_tutorial as bnn
 
-from .recipes import AUGMENTED, NORMALISED, SIXTY_EPOCHS, TEN_EPOCHS, Recipe, augment, changed
+from .recipes import AUGMENTED, SIXTY_EPOCHS, TEN_EPOCHS, Recipe, augment, changed
 from .runner import run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
@@ -24,9 +24,9 @@ EACH_STEP = changed(TUTORIAL, clamp="step")
 STEPS = {
     "tutorial": TUTORIAL,
     "clamp each step": EACH_STEP,
-    "clipped estimator": changed(EACH_STEP, network={"activation": bnn.clipped_sign_ste}),
-    "batch norm": changed(EACH_STEP, network={"normalise": True}),
-    "batch norm, clipped": EACH_STEP._replace(build=NORMALISED),
+    "clipped estimator": EACH_STEP._replace(build=partial(bnn.binary_mlp, normalise=False)),
+    "batch norm": EACH_STEP._replace(build=partial(bnn.binary_mlp, activation=bnn.sign_ste)),
+    "batch norm, clipped": EACH_STEP._replace(build=bnn.binary_mlp),
     "learning rate 0.003": changed(TEN_EPOCHS, schedule=None),
     "cosine schedule": TEN_EPOCHS,
 }
@@ -40,7 +40,7 @@ ON_TEN_EPOCHS = {
     "dropout 0.1": changed(TEN_EPOCHS, network={"dropout": 0.1}),
     "augmentation": changed(TEN_EPOCHS, augment=augment(1)),
     "strong augmentation": changed(TEN_EPOCHS, augment=augment(2)),
-    "Bop": changed(TEN_EPOCHS, optimiser=partial(bnn.Bop, adaptivity=1e-4, threshold=1e-8)),
+    "Bop": changed(TEN_EPOCHS, optimizer=partial(bnn.Bop, adaptivity=1e-4, threshold=1e-8)),
     "teacher": changed(TEN_EPOCHS, taught=True),
 }
 ON_60_EPOCHS = {

@@ -1,8 +1,8 @@
 """Every estimator on MNIST, with and without batch norm: `python -m experiments.estimators`.
 
 The tutorial's network and settings (Adam at 0.0003, ten epochs, clamped after each), the whole training set, accuracy
-on all 10,000 test images after the last epoch, five seeds. Nothing is tuned. `ada_ste` is left out: its forward pass is
-not binary. About 20 minutes on two cores.
+on all 10,000 test images after the last epoch, five seeds. Nothing is tuned. About 20
+minutes on two cores.
 """
 
 from __future__ import annotations

@@ -17,17 +17,19 @@ from .recipes import AUGMENTED, Recipe
 from .settings import describe
 from .teacher import TEACHER, images
 
-FILE = Path(bnn.__file__).parent / "pretrained" / "mnist.safetensors"
+FILE = Path(packed.__file__).parent / "pretrained" / "mnist.safetensors"
 SEED = 0
 
 
-def trained(recipe: Recipe, data: bnn.Mnist, teacher: Recipe = TEACHER) -> packed.PackedNetwork:
+def trained(recipe: Recipe, data: bnn.LabelledImages, teacher: Recipe = TEACHER) -> packed.PackedNetwork:
     """Train from the seed, and pack; if the recipe is taught, train the teacher first, on the same images."""
     model = teacher.train(SEED, data)[1] if recipe.taught else None
     return packed.PackedNetwork.from_model(recipe.train(SEED, data, model)[1])
 
 
-def train_and_save(file: Path, recipe: Recipe, data: bnn.Mnist, module: str, teacher: Recipe = TEACHER) -> None:
+def train_and_save(
+    file: Path, recipe: Recipe, data: bnn.LabelledImages, module: str, teacher: Recipe = TEACHER
+) -> None:
     """Train, and write the file, which says how it was made and how it does on the test images.
 
     Args:
@@ -53,4 +55,4 @@ def train_and_save(file: Path, recipe: Recipe, data: bnn.Mnist, module: str, tea
 
 
 if __name__ == "__main__":
-    train_and_save(FILE, AUGMENTED, images("full"), "experiments.pretrained")
+    train_and_save(FILE, AUGMENTED, images("MNIST"), "experiments.pretrained")

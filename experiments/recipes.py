@@ -25,12 +25,12 @@ class Recipe(NamedTuple):
     """
 
     config: bnn.TrainConfig = TUTORIAL
-    build: Callable[..., nn.Module] = bnn.binary_mlp
+    build: Callable[..., nn.Module] = bnn.tutorial_mlp
     taught: bool = False
     seeds: int = 5
 
     def train(
-        self, seed: int, data: bnn.Mnist, teacher: nn.Module | None = None, progress: bool = True
+        self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True
     ) -> tuple[pd.DataFrame, nn.Module]:
         """A new network, by `bnn.train`; the teacher is asked only if the recipe is taught."""
         config = replace(self.config, seed=seed, teacher=teacher if self.taught else None)
@@ -46,8 +46,8 @@ class Recipe(NamedTuple):
 
 
 # The tutorial's network with batch norm and the clipped estimator, and what lets it learn fast.
-NORMALISED = partial(bnn.binary_mlp, activation=bnn.clipped_sign_ste, normalise=True)
-TEN_EPOCHS = Recipe(replace(TUTORIAL, clamp="step", schedule="cosine", learning_rate=3e-3), NORMALISED)
+FAST = replace(TUTORIAL, clamp="step", schedule=torch.optim.lr_scheduler.CosineAnnealingLR, learning_rate=3e-3)
+TEN_EPOCHS = Recipe(FAST, bnn.binary_mlp)
 
 
 def changed(recipe: Recipe, taught: bool | None = None, network: dict | None = None, **settings) -> Recipe:

@@ -22,7 +22,7 @@ CONFIG = replace(
     epochs=12,
     learning_rate=2e-3,
     batch_size=128,
-    schedule="cosine",
+    schedule=torch.optim.lr_scheduler.CosineAnnealingLR,
     augment=bnn.random_affine,
 )
 
@@ -32,8 +32,8 @@ def float_convnet(generator: torch.Generator | None = None) -> nn.Sequential:
     options = {"activation": torch.relu, "normalise": True, "generator": generator}
     return nn.Sequential(
         nn.Unflatten(1, (1, 28, 28)),
-        bnn.GenConv2d(1, 32, 5, forward_map=bnn.pooled_conv2d, **options),  # 28 -> 24 -> 12 pixels
-        bnn.GenConv2d(32, 64, 3, forward_map=bnn.pooled_conv2d, **options),  # 12 -> 10 -> 5
+        bnn.GenConv2d(1, 32, 5, pool=2, **options),  # 28 -> 24 -> 12 pixels
+        bnn.GenConv2d(32, 64, 3, pool=2, **options),  # 12 -> 10 -> 5
         bnn.GenConv2d(64, 128, 3, **options),  # 5 -> 3
         nn.Flatten(),
         bnn.GenDense(128 * 9, 128, **options),
@@ -45,14 +45,14 @@ TEACHER = Recipe(CONFIG, float_convnet)
 
 
 @cache
-def images(source: str) -> bnn.Mnist:
-    """What `load_mnist` calls "full" or "subset"; with ", held out" its training set alone, by `hold_out`."""
-    data = bnn.load_mnist(source=source.removesuffix(", held out"))
-    return bnn.hold_out(data) if source.endswith(", held out") else data
+def images(name: str) -> bnn.LabelledImages:
+    """ "MNIST", or "MNIST, held out": its training set alone, by `hold_out`."""
+    data = bnn.load_mnist()
+    return bnn.hold_out(data) if name.endswith(", held out") else data
 
 
 if __name__ == "__main__":
-    for source in ("full, held out", "full"):
-        history, _ = TEACHER.train(0, images(source))
-        accuracy, unseen = history["acc_test"].iloc[-1], len(images(source).test_labels)
-        print(f"{source}: {accuracy:.4f} of {unseen:,} images that it has not seen")
+    for name in ("MNIST, held out", "MNIST"):
+        history, _ = TEACHER.train(0, images(name))
+        accuracy, unseen = history["acc_test"].iloc[-1], len(images(name).test_labels)
+        print(f"{name}: {accuracy:.4f} of {unseen:,} images that it has not seen")

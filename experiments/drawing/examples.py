@@ -15,7 +15,7 @@ import bnn_tutorial as bnn
 FILE = Path(__file__).parents[2] / "docs" / "demo" / "examples.safetensors"
 
 
-def choose(data: bnn.Mnist) -> dict[str, np.ndarray]:
+def choose(data: bnn.LabelledImages) -> dict[str, np.ndarray]:
     """`images` (20, 784) and `labels` (20,), uint8: 0 to 9, and 0 to 9 again."""
     labels = data.test_labels.numpy()
     chosen = np.stack([np.flatnonzero(labels == digit)[:2] for digit in range(10)], axis=1).ravel()
@@ -23,4 +23,4 @@ def choose(data: bnn.Mnist) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    save_file(choose(bnn.load_mnist(source="full")), FILE)
+    save_file(choose(bnn.load_mnist()), FILE)
