@@ -76,6 +76,29 @@ def test_what_is_wider_than_the_phone_can_be_scrolled_by_keyboard(page, size):
     page.wait_for_function("document.activeElement.scrollLeft > 0")
 
 
+@pytest.mark.parametrize("size", [PHONE])
+@pytest.mark.parametrize("address", [NOTEBOOK, "api/ste/"])
+def test_the_button_that_copies_code_is_above_its_first_line_on_a_phone(page, size, address):
+    page.goto(address)
+    page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+    script = """() => [...document.querySelectorAll(".md-code__button")].map((button) => {
+      const code = document.createRange();
+      code.selectNodeContents(button.closest("pre").querySelector("code"));
+      return code.getBoundingClientRect().top - button.getBoundingClientRect().bottom; })"""
+    gaps = page.evaluate(script)
+    assert len(gaps) > 5
+    assert min(gaps) >= 0
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_line_numbers_stand_beside_their_lines(page, size):
+    page.goto("api/ste/")
+    page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+    for table in page.locator(".highlighttable").all():
+        number, line = table.locator(".linenos .normal").first, table.locator("code > span").first
+        assert abs(number.bounding_box()["y"] - line.bounding_box()["y"]) <= 2
+
+
 def test_the_switch_of_the_scheme_works_by_keyboard(page):
     page.goto("")
     page.locator("label.md-header__button[for=__palette_1]").focus()

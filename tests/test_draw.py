@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 from functools import partial
 from hashlib import sha256
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from safetensors.numpy import save as to_safetensors
 from screens import DESKTOP, PHONE, VIEWS
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "docs" / "demo"
 MODEL = DEMO / "model.safetensors"
 MODULES = """async () => {
-  const names = ["drawing", "packed", "safetensors", "sha256", "sketch"];
+  const names = ["drawing", "packed", "safetensors", "sketch"];
   const modules = names.map((name) => import(new URL(`../demo/${name}.js`, location)));
   Object.assign(window, ...(await Promise.all(modules)));
   window.fetchBytes = async (name) => new Uint8Array(await (await fetch(`../demo/${name}`)).arrayBuffer());
@@ -95,37 +95,32 @@ def test_the_examples_are_the_first_two_of_each_digit_in_the_test_set(full):
 # The engine
 
 READ = """async () => {
-  const network = readNetwork(await fetchBytes("network"));
+  const network = await readNetwork(await fetchBytes("network"));
   return rows(await fetchBytes("images"), network.inputs).map((image) => {
-    const { digit, sums, logits, hidden } = network.read(image);
-    return [digit, [...sums], [...logits], hidden.map((bits) => bits.join(""))];
+    const { digit, logits, hidden } = network.predict(image);
+    return [digit, [...logits], hidden.map((bits) => bits.join(""))];
   });
 }"""
 
 
 def assert_parity(page, network, images, tmp_path):
-    """The classes, sums, logits and hidden bits are the same as Python's, the logits to the last bit."""
+    """The classes, logits and hidden bits are the same as Python's, the logits to the last bit."""
     network.save(tmp_path / "network")
     put(page, "network", (tmp_path / "network").read_bytes())
     put(page, "images", images.tobytes())
-    digits, sums, logits, hidden = zip(*compute(page, READ), strict=True)
-    assert len(digits) == len(images)
+    digits, logits, hidden = zip(*compute(page, READ), strict=True)
     assert list(digits) == network.predict(images).tolist()
     assert np.array_equal(logits, network.logits(images))
-    expected = network.hidden(images)
-    for i, layer in enumerate(expected):
+    for i, layer in enumerate(network.hidden(images)):
         assert [bits[i] for bits in hidden] == ["".join(map(str, row)) for row in layer.astype(int)]
-    if expected:
-        signs, weight = 2 * expected[-1].astype(int) - 1, 2 * network.layers[-1].weight.astype(int) - 1
-        assert np.array_equal(sums, signs @ weight.T)
 
 
-def test_every_test_image_gives_the_integers_that_python_computes(engine, test_set, tmp_path):
-    assert_parity(engine, bnn.PackedNetwork.load(MODEL), test_set[0], tmp_path)
+def test_every_test_image_gives_what_python_computes(engine, test_set, tmp_path):
+    assert_parity(engine, packed.PackedNetwork.load(MODEL), test_set[0], tmp_path)
 
 
 def random_network(widths, one_bit, generator):
-    """With limits all over the range that occurs, and never-firing neurons among them."""
+    """With thresholds all over the range of the sums, and with neurons that are always -1 among them."""
     model = bnn.binary_mlp(
         widths, activation=bnn.clipped_sign_ste, normalise=True, binary_input=one_bit, generator=generator
     )
@@ -134,7 +129,7 @@ def random_network(widths, one_bit, generator):
         norm.weight.data = torch.randn(units, generator=generator)
         norm.running_mean = 3 * torch.randn(units, generator=generator)
         norm.running_var = 0.1 + 20 * torch.rand(units, generator=generator)
-    return bnn.PackedNetwork.from_model(model.eval())
+    return packed.PackedNetwork.from_model(model.eval())
 
 
 @pytest.mark.parametrize("one_bit", [False, True])
@@ -145,24 +140,18 @@ def test_networks_of_any_width_and_depth_compute_what_python_computes(engine, wi
     assert_parity(engine, random_network(widths, one_bit, generator), images, tmp_path)
 
 
-def test_the_digest_is_sha_256(engine):
-    messages = [bytes((7 * i + length) % 256 for i in range(length)) for length in range(200)]
-    digests = compute(engine, "(all) => all.map((one) => sha256(Uint8Array.from(one)))", list(map(list, messages)))
-    assert digests == [sha256(message).hexdigest() for message in messages]
-
-
-def test_an_inference_takes_less_than_two_milliseconds(engine):
-    put(engine, "network", MODEL.read_bytes())
+def test_the_time_that_is_shown_is_that_of_compiled_code_and_below_two_milliseconds(draw):
+    shown = draw.locator("[data-part=time]", has_text="µs").text_content(timeout=10_000)
     script = """async () => {
-      const network = readNetwork(await fetchBytes("network"));
-      const image = new Uint8Array(network.inputs).map((_, i) => i);
-      return Array.from({ length: 500 }, () => {
-        const start = performance.now();
-        network.read(image);
-        return performance.now() - start;
-      });
+      const network = await readNetwork(await fetchBytes("model.safetensors"));
+      let start;
+      for (let i = 0; i < 1100; i++) {
+        if (i === 100) start = performance.now();
+        network.predict(new Uint8Array(network.inputs));
+      }
+      return performance.now() - start; // of a thousand: microseconds of one
     }"""
-    assert np.median(compute(engine, script)) < 2
+    assert 0 < int(shown.removesuffix(" µs")) < min(2000, 3 * compute(draw, script))
 
 
 # Preparation
@@ -219,7 +208,7 @@ BACK = """async () => {
 
 
 def test_images_on_the_canvas_are_read_as_well_as_they_are(engine, test_set):
-    (images, labels), network = test_set, bnn.PackedNetwork.load(MODEL)
+    (images, labels), network = test_set, packed.PackedNetwork.load(MODEL)
     put(engine, "images", images.tobytes())
     back = np.array(compute(engine, BACK), np.uint8)
     assert (back == images).all(axis=1).mean() > 0.99
@@ -382,7 +371,7 @@ def test_the_answer_is_spoken_once_the_pen_rests(draw):
 
 def test_logits_and_bits_are_shown_as_python_computes_them(draw):
     draw_strokes(draw, ONE)
-    network, image = bnn.PackedNetwork.load(MODEL), ink(draw)[None]
+    network, image = packed.PackedNetwork.load(MODEL), ink(draw)[None]
     logits = [f"{logit:.1f}".replace("-", "−") for logit in network.logits(image)[0]]
     shown = draw.locator(".draw-bars small").all_text_contents()
     assert [a.replace("−0.0", "0.0") for a in shown] == [a.replace("−0.0", "0.0") for a in logits]
@@ -392,11 +381,10 @@ def test_logits_and_bits_are_shown_as_python_computes_them(draw):
     assert draw.evaluate(script) == [bits[0].tolist() for bits in network.hidden(image)]
 
 
-def test_size_and_pace_are_those_of_the_file_and_the_machine(draw):
-    weights = int(bnn.PackedNetwork.load(MODEL).summary().loc["total", "one_bit_weights"])
+def test_the_size_that_is_shown_is_that_of_the_file(draw):
+    weights = int(packed.PackedNetwork.load(MODEL).summary().loc["total", "one_bit_weights"])
     assert part(draw, "weights") == f"{weights:,} bits"
     assert part(draw, "file") == f"{MODEL.stat().st_size:,} bytes"
-    assert 0 < int(re.fullmatch(r"(\d+) µs", part(draw, "time"))[1]) < 2000
 
 
 @pytest.mark.parametrize(("size", "scheme"), VIEWS)
@@ -514,22 +502,30 @@ def test_every_single_flipped_bit_is_noticed(engine):
     places = np.random.default_rng(0).integers(0, 8 * MODEL.stat().st_size, 300).tolist() + list(range(0, 640, 7))
     script = """async (places) => {
       const file = await fetchBytes("network");
-      return places.filter((place) => {
+      const unnoticed = [];
+      for (const place of places) {
         const damaged = Uint8Array.from(file);
         damaged[place >> 3] ^= 1 << (place & 7);
-        try { readNetwork(damaged); return true; } catch (error) { return !(error instanceof FileError); }
-      });
+        const error = await readNetwork(damaged).catch((error) => error);
+        if (!(error instanceof FileError)) unnoticed.push(place);
+      }
+      return unnoticed;
     }"""
     assert compute(engine, script, places) == []
 
 
-def rewritten(change):
+def rewritten(change, path):
     """The content of a small network's file, with its digest, after a change of its tensors or its description."""
-    network = random_network((20, 9, 3), False, torch.Generator().manual_seed(0))
-    tensors, spec = packed._tensors(network.layers), network._spec()
+    random_network((20, 9, 3), False, torch.Generator().manual_seed(0)).save(path)
+    tensors = load_file(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    spec = json.loads(metadata["network"])
     change(tensors, spec)
-    header = {"format": packed.FORMAT, "network": json.dumps(spec), "provenance": "{}"}
-    return to_safetensors(tensors, header | {"sha256": packed._digest(tensors, header)})
+    metadata["network"] = json.dumps(spec)
+    texts = metadata["network"] + metadata["provenance"]
+    digest = sha256(texts.encode() + b"".join(tensors[name].tobytes() for name in sorted(tensors)))
+    return to_safetensors(tensors, metadata | {"sha256": digest.hexdigest()})
 
 
 def with_entry(name, index, value, tensors, spec):
@@ -540,31 +536,40 @@ def with_entry(name, index, value, tensors, spec):
     ("change", "reason"),
     [
         (lambda tensors, spec: None, None),
-        (partial(with_entry, "0.limit", 0, -2), "0.limit out of range"),
-        (partial(with_entry, "0.limit", 0, 255 * 20 + 1), "0.limit out of range"),
+        (partial(with_entry, "0.threshold", 0, -255 * 20 - 1), "0.threshold out of range"),
+        (partial(with_entry, "0.threshold", 0, 255 * 20 + 2), "0.threshold out of range"),
         (partial(with_entry, "1.scale", 0, np.nan), "1.scale with numbers that are not finite"),
         (partial(with_entry, "1.shift", 2, np.inf), "1.shift with numbers that are not finite"),
         (partial(with_entry, "0.weight", (8, 2), 16), "0.weight with bits beyond its 20 columns"),
-        (lambda tensors, spec: tensors.pop("1.shift"), "1.shift of undefined"),
-        (lambda tensors, spec: tensors.update(more=np.zeros(1)), "tensors named"),
-        (lambda tensors, spec: tensors.update({"0.limit": np.zeros(9)}), "0.limit of F64"),
-        (lambda tensors, spec: spec.update(cut=257), "a cut of 257"),
+        (lambda tensors, spec: tensors.pop("1.shift"), "[] instead of [1.shift: F64 of 3]"),
+        (lambda tensors, spec: tensors.update(more=np.zeros(1)), "[more: F64 of 1] instead of []"),
+        (lambda tensors, spec: tensors.update({"0.threshold": np.zeros(9)}), "instead of [0.threshold: I32 of 9]"),
+        (lambda tensors, spec: spec.update(pixel_threshold=257), "a pixel threshold of 257"),
         (lambda tensors, spec: spec.update(shape=[1, 4, 5]), "images of shape [1,4,5]"),
         (lambda tensors, spec: spec.update(layers=[]), "no layers"),
-        (lambda tensors, spec: spec["layers"][1].update(shape=[3, 8]), "layer 1 of 8 inputs, which gets 9"),
+        (lambda tensors, spec: spec["layers"][1].update(shape=[3, 8]), "layer 1 of shape 3,8, which gets 9 inputs"),
         (lambda tensors, spec: spec["layers"][0].update(shape=[9, 1, 4, 5]), "this page has dense layers only"),
         (lambda tensors, spec: spec["layers"].insert(0, None), "layer 0 without a shape"),
     ],
 )
-def test_what_does_not_fit_together_is_refused_though_its_digest_is_right(engine, change, reason):
-    put(engine, "network", rewritten(change))
+def test_what_does_not_fit_together_is_refused_though_its_digest_is_right(engine, change, reason, tmp_path):
+    put(engine, "network", rewritten(change, tmp_path / "network"))
     script = """async () => {
-      try {
-        readNetwork(await fetchBytes("network"));
-        return null;
-      } catch (error) {
-        return [error instanceof FileError, error.message];
-      }
+      const error = await readNetwork(await fetchBytes("network")).catch((error) => error);
+      return error instanceof Error ? [error instanceof FileError, error.message] : null;
     }"""
     outcome = compute(engine, script)
     assert outcome is None if reason is None else outcome[0] and reason in outcome[1], outcome
+
+
+def test_over_plain_http_from_another_machine_all_but_the_digest_is_checked(page, server):
+    elsewhere = "http://elsewhere.test/"
+    page.route(
+        f"{elsewhere}**", lambda it: it.fulfill(response=it.fetch(url=it.request.url.replace(elsewhere, server)))
+    )
+    page.goto(f"{elsewhere}draw/")
+    page.locator(READY).wait_for(timeout=10_000)
+    assert page.evaluate("crypto.subtle === undefined")
+    put(page, "model.safetensors", MODEL.read_bytes()[:-100])
+    page.reload()
+    page.get_by_role("alert").filter(has_text="in bytes").wait_for(timeout=10_000)

@@ -22,7 +22,7 @@ export function prepareStrokes(strokes, smallest = 28) {
   const [top, height] = span(points.map(([, y]) => y));
   const longest = Math.max(width, height, smallest);
   const [x, y] = [left + width / 2, top + height / 2];
-  const shrink = (/** @type {number} */ way) => (way / longest) * (INK - WIDTH);
+  const shrink = (/** @type {number} */ length) => (length / longest) * (INK - WIDTH);
   /** @type {(point: Point) => Point} */
   const moved = (point) => [shrink(point[0] - x), shrink(point[1] - y)]; // in pixels from the middle of the box
   const lines = strokes.map((line) => line.map(moved));

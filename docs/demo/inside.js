@@ -1,14 +1,16 @@
-// What the page shows of the network's inside: the picture that it gets, its hidden bits, its size and its pace.
+// What the page shows of the network's inside: the picture that it gets, its hidden bits, its size and its speed.
 
 import { columnsFor, paintSquares } from "./views.js";
 
 /**
- * @typedef {import("./network.js").Answer} Answer
+ * @typedef {import("./network.js").Prediction} Prediction
  * @typedef {import("./network.js").Network} Network
  */
 
 const SIDE = 28; // of a picture
-const FULL = 255; // opaque
+const OPAQUE = 255;
+const ROUNDS = 21; // an odd number, which has one in the middle
+const ROUND = 4; // milliseconds
 
 export class Inside {
   /**
@@ -21,9 +23,9 @@ export class Inside {
     this.network = network;
     this.grids = network.hidden.map((layer, i) => this.addGrid(i + 1, layer.outputs));
     this.picture = /** @type {HTMLCanvasElement} */ (root.querySelector("[data-part=picture]"));
-    this.tell("pixels", `${network.inputs} pixels`);
-    this.tell("weights", `${network.weights.toLocaleString("en")} bits`);
-    this.tell("file", `${bytes.toLocaleString("en")} bytes`);
+    this.write("pixels", `${network.inputs} pixels`);
+    this.write("weights", `${network.weights.toLocaleString("en")} bits`);
+    this.write("file", `${bytes.toLocaleString("en")} bytes`);
   }
 
   /** @param {number} number @param {number} units */
@@ -36,48 +38,54 @@ export class Inside {
   }
 
   /** @param {string} name @param {string} text */
-  tell(name, text) {
+  write(name, text) {
     const part = this.root.querySelector(`[data-part=${name}]`);
     if (part) part.textContent = text;
   }
 
-  /** @param {Uint8Array} pixels @param {Answer | null} answer none of an empty paper */
-  show(pixels, answer) {
+  /** @param {Uint8Array} pixels @param {Prediction | null} prediction none of an empty paper */
+  show(pixels, prediction) {
     paintSquares(this.picture, pixels, SIDE);
     this.grids.forEach((grid, i) => {
       const { outputs } = this.network.hidden[i];
-      const bits = answer?.hidden[i] ?? new Uint8Array(outputs);
-      paintSquares(grid, bits.map((bit) => FULL * bit), columnsFor(outputs));
+      const bits = prediction?.hidden[i] ?? new Uint8Array(outputs);
+      paintSquares(grid, bits.map((bit) => OPAQUE * bit), columnsFor(outputs));
+    });
+  }
+
+  /** For a screen reader. @param {Prediction | null} prediction */
+  describe(prediction) {
+    this.grids.forEach((grid, i) => {
+      const { outputs } = this.network.hidden[i];
+      const ones = prediction?.hidden[i].filter(Boolean).length;
+      const label = prediction ? `${ones} of ${outputs} bits are +1` : "nothing is drawn yet";
+      grid.setAttribute("aria-label", `Layer ${i + 1}: ${label}`);
     });
   }
 
   /**
-   * What need not be said or measured anew while one draws.
+   * The time of one inference. The median is that of compiled code: the browser compiles it during the first rounds.
    * @param {Uint8Array} pixels
-   * @param {Answer | null} answer
    */
-  settle(pixels, answer) {
-    const run = () => this.network.read(pixels);
-    microseconds(run); // until the browser has compiled it
-    this.tell("time", `${Math.round(microseconds(run))} µs`);
-    this.grids.forEach((grid, i) => {
-      const { outputs } = this.network.hidden[i];
-      const ones = answer?.hidden[i].filter(Boolean).length;
-      const label = answer ? `${ones} of ${outputs} bits are +1` : "nothing is drawn yet";
-      grid.setAttribute("aria-label", `Layer ${i + 1}: ${label}`);
-    });
+  async measure(pixels) {
+    const times = [];
+    while (times.length < ROUNDS) {
+      await new Promise(requestAnimationFrame); // so that the page can be used meanwhile
+      times.push(microseconds(() => this.network.predict(pixels)));
+    }
+    times.sort((a, b) => a - b);
+    this.write("time", `${Math.round(times[(ROUNDS - 1) / 2])} µs`);
   }
 }
 
 /**
- * What one run takes: as many as fill a while, since a browser's clock has coarse ticks.
+ * What one run takes, as the mean of a few milliseconds: a browser's clock has coarse ticks.
  * @param {() => void} run
- * @param {number} [budget] milliseconds
  */
-function microseconds(run, budget = 10) {
+function microseconds(run) {
   const start = performance.now();
   let [runs, spent] = [0, 0];
-  for (; spent < budget; runs++) {
+  for (; spent < ROUND; runs++) {
     run();
     spent = performance.now() - start;
   }

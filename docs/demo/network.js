@@ -1,6 +1,6 @@
 // Inference with whole numbers. +1 is bit 1 and -1 is bit 0, so two rows of K signs that differ in c places have the
-// dot product K - 2c: an XOR, and a count of ones. bnn_tutorial/kernels.py does the same 64 bits at a time; here a word
-// has 32, as many as JavaScript's whole numbers.
+// dot product K - 2c: an XOR, then a popcount, which counts the ones. Here it goes by words of 32 bits, as many as
+// JavaScript's bitwise operators take.
 
 /**
  * @typedef {object} Layer
@@ -8,29 +8,28 @@
  * @property {number} outputs
  * @property {Uint32Array} weight a row of `wordsFor(inputs)` words for each output; the bits beyond `inputs` are 0
  *
- * @typedef {Layer & {limit: Int32Array}} HiddenLayer its neuron fires where it differs in at most `limit` places
+ * @typedef {Layer & {threshold: Int32Array}} HiddenLayer an output is +1 where its sum is at least its threshold
  * @typedef {Layer & {scale: Float64Array, shift: Float64Array}} OutputLayer logit = scale * sum + shift
  *
- * @typedef {object} Answer
+ * @typedef {object} Prediction
  * @property {Uint8Array[]} hidden the bits of each hidden layer, a byte each
- * @property {Float64Array} sums of the last layer, whole numbers
  * @property {Float64Array} logits
  * @property {number} digit the class with the largest logit
  */
 
 const WORD = 32; // bits
-const FULL = 255; // a pixel of full ink, 1.0 for the model
-const PLANES = 8; // bits of a pixel
+const PIXEL_BITS = 8;
+export const MAX_PIXEL = 255; // 1.0 for the model
 
 /** A trained network that is ready to read images. */
 export class Network {
   /**
-   * @param {number | null} cut pixels from this value on are +1, the others -1; null: the network takes all 8 bits
+   * @param {number | null} pixelThreshold pixels from this value on are +1, the others -1; null: it takes all 8 bits
    * @param {HiddenLayer[]} hidden
    * @param {OutputLayer} output
    */
-  constructor(cut, hidden, output) {
-    this.cut = cut;
+  constructor(pixelThreshold, hidden, output) {
+    this.pixelThreshold = pixelThreshold;
     this.hidden = hidden;
     this.output = output;
     this.layers = [...hidden, output];
@@ -44,36 +43,23 @@ export class Network {
 
   /**
    * @param {Uint8Array} pixels
-   * @returns {Answer}
+   * @returns {Prediction}
    */
-  read(pixels) {
+  predict(pixels) {
     if (pixels.length !== this.inputs) throw new RangeError(`expected ${this.inputs} pixels, got ${pixels.length}`);
-    let planes = this.cut === null ? bitPlanes(pixels) : packBits(pixels, this.cut);
-    const hidden = this.hidden.map((layer) => {
-      const bits = fire(planes, layer);
-      planes = packBits(bits, 1);
+    const { pixelThreshold, layers: [first] } = this;
+    let sums = pixelThreshold === null
+      ? sumsOfPixels(pixels, first)
+      : sumsOfSigns(packBits(pixels, pixelThreshold), first);
+    const hidden = this.hidden.map(({ threshold }, i) => {
+      const bits = new Uint8Array(threshold.length).map((_, k) => (sums[k] >= threshold[k] ? 1 : 0));
+      sums = sumsOfSigns(packBits(bits, 1), this.layers[i + 1]);
       return bits;
     });
-    const sums = this.sums(planes);
-    const logits = sums.map((sum, i) => sum * this.output.scale[i] + this.output.shift[i]);
-    return { hidden, sums, logits, digit: logits.indexOf(Math.max(...logits)) };
-  }
-
-  /**
-   * What the last layer adds up; of pixels p, whose differences are weighted, 255 * sum = 255 P - differences, where P
-   * is the number of the neuron's +1.
-   * @param {Uint32Array} planes
-   */
-  sums(planes) {
-    const { inputs, outputs, weight } = this.output;
-    const words = wordsFor(inputs);
-    const pixels = planes.length > words;
-    const sums = new Float64Array(outputs);
-    for (let i = 0; i < outputs; i++) {
-      const differences = countDifferences(planes, weight, i * words, words);
-      sums[i] = pixels ? (FULL * countOnes(weight, i * words, words) - differences) / FULL : inputs - 2 * differences;
-    }
-    return sums;
+    const unit = hidden.length || pixelThreshold !== null ? 1 : MAX_PIXEL; // of what the last layer sums up
+    const { scale, shift } = this.output;
+    const logits = Float64Array.from(sums, (sum, i) => (sum / unit) * scale[i] + shift[i]);
+    return { hidden, logits, digit: logits.indexOf(Math.max(...logits)) };
   }
 }
 
@@ -81,7 +67,7 @@ export class Network {
  * The ones in a word, summed in pairs, in fours, in bytes, and over the four bytes by a product.
  * @param {number} word
  */
-export function popcount(word) {
+function popcount(word) {
   word = (word - ((word >>> 1) & 0x55555555)) | 0;
   word = (word & 0x33333333) + ((word >>> 2) & 0x33333333);
   return Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
@@ -97,66 +83,46 @@ export function wordsFor(bits) {
 
 /**
  * @param {Uint8Array} values
- * @param {number} cut values from it on are 1
+ * @param {number} threshold values from it on are 1
+ * @param {number} [mask] the bits of a value that are looked at
  * @returns {Uint32Array} bit k % 32 of word k / 32 is value k
  */
-function packBits(values, cut) {
+function packBits(values, threshold, mask = MAX_PIXEL) {
   const words = new Uint32Array(wordsFor(values.length));
-  for (let k = 0; k < values.length; k++) if (values[k] >= cut) words[k >>> 5] |= 1 << (k & 31);
+  for (let k = 0; k < values.length; k++) if ((values[k] & mask) >= threshold) words[k >>> 5] |= 1 << (k & 31);
   return words;
 }
 
 /**
- * @param {Uint8Array} pixels
- * @returns {Uint32Array} eight rows of words, the pixels' lowest bits first
+ * The dot products of a row of signs with the weights of each neuron.
+ * @param {Uint32Array} signs
+ * @param {Layer} layer
  */
-function bitPlanes(pixels) {
-  const words = wordsFor(pixels.length);
-  const planes = new Uint32Array(PLANES * words);
-  for (let k = 0; k < pixels.length; k++) {
-    for (let plane = 0; plane < PLANES; plane++) {
-      planes[plane * words + (k >>> 5)] |= ((pixels[k] >>> plane) & 1) << (k & 31);
+function sumsOfSigns(signs, { inputs, outputs, weight }) {
+  const sums = new Int32Array(outputs);
+  for (let i = 0, at = 0; i < outputs; i++) {
+    let differences = 0;
+    for (let k = 0; k < signs.length; k++, at++) differences += popcount(signs[k] ^ weight[at]);
+    sums[i] = inputs - 2 * differences;
+  }
+  return sums;
+}
+
+/**
+ * The same for 8-bit pixels: twice the sum of those whose weight is +1, less the sum of all. Bit b of every pixel makes
+ * a row of bits, a bit plane, whose popcount is worth 2^b.
+ * @param {Uint8Array} pixels
+ * @param {Layer} layer
+ */
+function sumsOfPixels(pixels, { outputs, weight }) {
+  const sums = new Int32Array(outputs).fill(-pixels.reduce((sum, pixel) => sum + pixel, 0));
+  for (let b = 0; b < PIXEL_BITS; b++) {
+    const plane = packBits(pixels, 1, 1 << b);
+    for (let i = 0, at = 0; i < outputs; i++) {
+      let ones = 0;
+      for (let k = 0; k < plane.length; k++, at++) ones += popcount(plane[k] & weight[at]);
+      sums[i] += (2 * ones) << b;
     }
   }
-  return planes;
-}
-
-/**
- * In how many places a row of bits and a neuron differ. Of several rows, the planes of pixels, row b counts 2^b.
- * @param {Uint32Array} planes
- * @param {Uint32Array} weight
- * @param {number} start of the neuron in `weight`
- * @param {number} words of a row
- */
-function countDifferences(planes, weight, start, words) {
-  let weighted = 0;
-  for (let at = 0, value = 1; at < planes.length; at += words, value *= 2) {
-    let count = 0;
-    for (let i = 0; i < words; i++) count += popcount(planes[at + i] ^ weight[start + i]);
-    weighted += value * count;
-  }
-  return weighted;
-}
-
-/**
- * @param {Uint32Array} weight
- * @param {number} start
- * @param {number} words
- */
-function countOnes(weight, start, words) {
-  return weight.subarray(start, start + words).reduce((sum, word) => sum + popcount(word), 0);
-}
-
-/**
- * @param {Uint32Array} planes
- * @param {HiddenLayer} layer
- * @returns {Uint8Array} 1 where a neuron fires
- */
-function fire(planes, { inputs, outputs, weight, limit }) {
-  const words = wordsFor(inputs);
-  const bits = new Uint8Array(outputs);
-  for (let i = 0; i < outputs; i++) {
-    bits[i] = countDifferences(planes, weight, i * words, words) <= limit[i] ? 1 : 0;
-  }
-  return bits;
+  return sums;
 }

@@ -1,178 +1,134 @@
-// The file of a packed network, as `PackedNetwork.save` in bnn_tutorial/packed.py writes it -> a `Network`.
-// It is checked as Python checks it: format, digest, description, and every name, shape, type and range.
+// The file of a packed network, as `PackedNetwork.save` writes it in Python -> a `Network`.
+// It is checked as Python checks it: format, description, every name, type, shape and range, and the digest.
 
-import { Network, wordsFor } from "./network.js";
-import { isTable, isWholeNumbers, readSafetensors, require } from "./safetensors.js";
-import { sha256 } from "./sha256.js";
+import { MAX_PIXEL, Network, wordsFor } from "./network.js";
+import { isTable, isWholeNumbers, readSafetensors, readTable, require } from "./safetensors.js";
 
 /**
- * @typedef {import("./network.js").Layer} Layer
  * @typedef {import("./safetensors.js").SafetensorsFile} SafetensorsFile
  * @typedef {import("./safetensors.js").Tensor} Tensor
  * @typedef {Map<string, Tensor>} Tensors
+ * @typedef {{inputs: number, outputs: number}} Size of a layer
  */
 
-const FORMAT = "bnn_tutorial packed network, version 1";
-const FULL = 255; // an 8-bit pixel of full ink
-
-/** How Python names the types in the text that the digest is taken of. */
-const NUMPY = new Map([["U8", "|u1"], ["I32", "<i4"], ["F64", "<f8"]]);
+const FORMAT = "bnn_tutorial packed network, version 2";
 
 /**
  * @param {Uint8Array} file
- * @returns {Network}
+ * @returns {Promise<Network>}
  * @throws {import("./safetensors.js").FileError} if the file is damaged or something else
  */
-export function readNetwork(file) {
+export async function readNetwork(file) {
   const { metadata, tensors } = readSafetensors(file);
   const format = metadata.get("format");
   require(format === FORMAT, `the format ${JSON.stringify(format)}`);
-  require(metadata.get("sha256") === digest({ metadata, tensors }), "a content without the digest that it names");
-  const { cut, widths } = readDescription(metadata.get("network"));
-  const layers = widths.slice(1).map((outputs, i) => readWeights(tensors, i, widths[i], outputs));
-  const last = layers.length - 1;
-  const hidden = layers.slice(0, last).map((layer, i) => ({ ...layer, limit: readLimits(tensors, i, layer) }));
-  const [scale, shift] = ["scale", "shift"].map((name) => readNumbers(tensors, `${last}.${name}`, widths[last + 1]));
-  require(tensors.size === 2 * layers.length + 1, `tensors named ${[...tensors.keys()]}`); // no others
-  return new Network(cut, hidden, { ...layers[last], scale, shift });
+  const { pixelThreshold, sizes } = readDescription(metadata.get("network") ?? "");
+  checkTensors(tensors, sizes);
+  await checkDigest({ metadata, tensors });
+  const layers = sizes.map((size, i) => ({ ...size, weight: readWeight(tensors, `${i}.weight`, size) }));
+  const hidden = layers.slice(0, -1).map((layer, i) => {
+    const largest = layer.inputs * (i === 0 && pixelThreshold === null ? MAX_PIXEL : 1); // of its sums
+    return { ...layer, threshold: readThreshold(tensors, `${i}.threshold`, largest) };
+  });
+  const last = hidden.length;
+  const [scale, shift] = ["scale", "shift"].map((name) => readNumbers(tensors, `${last}.${name}`));
+  return new Network(pixelThreshold, hidden, { ...layers[last], scale, shift });
 }
 
 /**
- * SHA-256 over everything that the file says, in a fixed order.
- * @param {SafetensorsFile} file
- */
-function digest({ metadata, tensors }) {
-  const encoder = new TextEncoder();
-  const texts = sorted(metadata).filter(([name]) => name !== "sha256");
-  /** @type {Uint8Array[]} */
-  const parts = texts.map(([name, text]) => encoder.encode(`${name}=${[...text].length}:${text};`));
-  for (const [name, { dtype, shape, bytes }] of sorted(tensors)) {
-    const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
-    parts.push(encoder.encode(`${name}:${NUMPY.get(dtype)}${tuple};`), bytes);
-  }
-  return sha256(joined(parts));
-}
-
-/**
- * @template T
- * @param {Map<string, T>} map
- */
-function sorted(map) {
-  return [...map].sort(([a], [b]) => (a < b ? -1 : 1));
-}
-
-/** @param {Uint8Array[]} parts */
-function joined(parts) {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let end = 0;
-  for (const part of parts) {
-    whole.set(part, end);
-    end += part.length;
-  }
-  return whole;
-}
-
-/**
- * @param {string | undefined} text
- * @returns {{cut: number | null, widths: number[]}}
+ * @param {string} text
+ * @returns {{pixelThreshold: number | null, sizes: Size[]}}
  */
 function readDescription(text) {
-  const { shape, cut, layers } = parsed(text);
+  const { shape, pixel_threshold: pixelThreshold, layers } = readTable(text, "description");
   const found = `images of shape ${JSON.stringify(shape)}: this page has rows of pixels only`;
   require(isWholeNumbers(shape) && shape.length === 1, found);
-  require(cut === null || (isWholeNumbers([cut]) && Number(cut) <= FULL + 1), `a cut of ${JSON.stringify(cut)}`);
+  const fits = pixelThreshold === null || (isWholeNumbers([pixelThreshold]) && Number(pixelThreshold) <= MAX_PIXEL + 1);
+  require(fits, `a pixel threshold of ${JSON.stringify(pixelThreshold)}`);
   require(Array.isArray(layers) && layers.length > 0, "no layers");
-  const widths = [shape[0], ...layers.map((layer, i) => outputsOf(layer, i, i ? layers[i - 1].shape[0] : shape[0]))];
-  require(widths.every((width) => width > 0), `layers of the widths ${widths}`);
-  return { cut: cut === null ? null : Number(cut), widths };
-}
-
-/**
- * @param {string | undefined} text
- * @returns {Record<string, unknown>}
- */
-function parsed(text) {
-  try {
-    const table = JSON.parse(text ?? "");
-    if (isTable(table)) return table;
-  } catch {
-    // the same message
-  }
-  require(false, "a description that cannot be read");
+  const sizes = layers.map((layer, i) => readSize(layer, i, i ? layers[i - 1].shape[0] : shape[0]));
+  return { pixelThreshold: /** @type {number | null} */ (pixelThreshold), sizes };
 }
 
 /**
  * @param {unknown} layer
  * @param {number} i
  * @param {number} inputs
+ * @returns {Size}
  */
-function outputsOf(layer, i, inputs) {
+function readSize(layer, i, inputs) {
   require(isTable(layer) && isWholeNumbers(layer.shape), `layer ${i} without a shape`);
-  const { shape, pooled } = layer;
-  require(shape.length === 2 && pooled === false, `layer ${i} of shape ${shape}: this page has dense layers only`);
-  require(shape[1] === inputs, `layer ${i} of ${shape[1]} inputs, which gets ${inputs}`);
-  return shape[0];
+  const { shape: [outputs, ...rest], pooled } = layer;
+  const name = `layer ${i} of shape ${layer.shape}`;
+  require(rest.length === 1 && pooled === false, `${name}: this page has dense layers only`);
+  require(rest[0] === inputs && inputs > 0 && outputs > 0, `${name}, which gets ${inputs} inputs`);
+  return { inputs, outputs };
 }
 
 /**
+ * Exactly the tensors that such layers have, each of its type and shape.
  * @param {Tensors} tensors
- * @param {number} i
- * @param {number} inputs
- * @param {number} outputs
- * @returns {Layer}
+ * @param {Size[]} sizes
  */
-function readWeights(tensors, i, inputs, outputs) {
-  const row = Math.ceil(inputs / 8);
-  const bytes = take(tensors, `${i}.weight`, "U8", [outputs, row]);
-  const words = wordsFor(inputs);
-  const weight = new Uint32Array(outputs * words);
-  bytes.forEach((byte, at) => {
-    const [neuron, k] = [Math.floor(at / row), at % row];
-    weight[neuron * words + (k >>> 2)] |= byte << (8 * (k & 3));
-    require(byte < 2 ** (inputs - 8 * k), `${i}.weight with bits beyond its ${inputs} columns`);
+function checkTensors(tensors, sizes) {
+  const expected = sizes.flatMap(({ inputs, outputs }, i) => {
+    const numbers = i < sizes.length - 1 ? ["threshold: I32"] : ["scale: F64", "shift: F64"];
+    const weight = `${i}.weight: U8 of ${outputs},${Math.ceil(inputs / 8)}`;
+    return [weight, ...numbers.map((it) => `${i}.${it} of ${outputs}`)];
   });
-  return { inputs, outputs, weight };
+  const found = [...tensors].map(([name, { dtype, shape }]) => `${name}: ${dtype} of ${shape}`);
+  const wrong = found.filter((it) => !expected.includes(it));
+  const missing = expected.filter((it) => !found.includes(it));
+  require(!wrong.length && !missing.length, `tensors [${wrong.join("; ")}] instead of [${missing.join("; ")}]`);
 }
 
 /**
- * @param {Tensors} tensors
- * @param {number} i
- * @param {Layer} layer
+ * SHA-256 of the description, the provenance and the tensors by name. On a page that comes over plain http from another
+ * machine, browsers have no `crypto.subtle`: there all but the digest is checked.
+ * @param {SafetensorsFile} file
  */
-function readLimits(tensors, i, { inputs, outputs }) {
-  const limit = new Int32Array(aligned(take(tensors, `${i}.limit`, "I32", [outputs])));
-  require(limit.every((n) => n >= -1 && n <= FULL * inputs), `${i}.limit out of range`);
-  return limit;
+async function checkDigest({ metadata, tensors }) {
+  if (!crypto.subtle) return;
+  const texts = ["network", "provenance"].map((name) => metadata.get(name) ?? "");
+  const values = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, tensor]) => tensor.values);
+  const digest = await crypto.subtle.digest("SHA-256", await new Blob([...texts, ...values]).arrayBuffer());
+  const text = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  require(text === metadata.get("sha256"), "a content without the digest that it names");
 }
 
 /**
  * @param {Tensors} tensors
  * @param {string} name
- * @param {number} outputs
+ * @param {Size} size
+ * @returns {Uint32Array} the rows of bytes, filled up with zeros to rows of words
  */
-function readNumbers(tensors, name, outputs) {
-  const numbers = new Float64Array(aligned(take(tensors, name, "F64", [outputs])));
+function readWeight(tensors, name, { inputs, outputs }) {
+  const bytes = /** @type {Uint8Array} */ (tensors.get(name)?.values);
+  const [row, words] = [Math.ceil(inputs / 8), wordsFor(inputs)];
+  const fits = bytes.every((byte, at) => byte < 2 ** (inputs - 8 * (at % row)));
+  require(fits, `${name} with bits beyond its ${inputs} columns`);
+  const weight = new Uint8Array(4 * words * outputs);
+  for (let i = 0; i < outputs; i++) weight.set(bytes.subarray(i * row, (i + 1) * row), 4 * words * i);
+  return new Uint32Array(weight.buffer);
+}
+
+/**
+ * @param {Tensors} tensors
+ * @param {string} name
+ * @param {number} largest of the sums that are compared with it; the next whole number is a threshold for never
+ */
+function readThreshold(tensors, name, largest) {
+  const threshold = /** @type {Int32Array} */ (tensors.get(name)?.values);
+  require(threshold.every((n) => n >= -largest && n <= largest + 1), `${name} out of range`);
+  return threshold;
+}
+
+/**
+ * @param {Tensors} tensors
+ * @param {string} name
+ */
+function readNumbers(tensors, name) {
+  const numbers = /** @type {Float64Array} */ (tensors.get(name)?.values);
   require(numbers.every(Number.isFinite), `${name} with numbers that are not finite`);
   return numbers;
-}
-
-/**
- * @param {Tensors} tensors
- * @param {string} name
- * @param {string} dtype
- * @param {number[]} expected
- */
-function take(tensors, name, dtype, expected) {
-  const tensor = tensors.get(name);
-  const fits = tensor?.dtype === dtype && String(tensor.shape) === String(expected);
-  require(fits, `${name} of ${tensor?.dtype} and shape ${tensor?.shape}, expected ${dtype} and ${expected}`);
-  return /** @type {Tensor} */ (tensor).bytes;
-}
-
-/**
- * A copy that begins where numbers of several bytes may; browsers run on little-endian machines only.
- * @param {Uint8Array} bytes
- */
-function aligned(bytes) {
-  return new Uint8Array(bytes).buffer;
 }

@@ -7,7 +7,7 @@ import { Sketch } from "./sketch.js";
 import { Bars, paintSquares, softmax } from "./views.js";
 
 /**
- * @typedef {import("./network.js").Answer} Answer
+ * @typedef {import("./network.js").Prediction} Prediction
  * @typedef {import("./network.js").Network} Network
  */
 
@@ -27,31 +27,28 @@ class Page {
     this.root = root;
     this.network = network;
     this.bars = new Bars(this.part("bars"), network.output.outputs);
-    this.inside = this.has("layers") ? new Inside(root, network, bytes) : null;
+    this.inside = this.find("layers") && new Inside(root, network, bytes);
     this.sketch = new Sketch(/** @type {HTMLCanvasElement} */ (this.part("paper")), () => this.changed());
-    this.pixels = this.sketch.prepared();
-    /** @type {Answer | null} */
-    this.answer = null; // of an empty paper
+    /** @type {Prediction | null} */
+    this.prediction = null; // of an empty paper
     this.frame = this.timer = 0; // the next ones that are asked for
     /** @type {Array<() => void>} */
     this.repaints = []; // of the examples
-    if (this.has("undo")) this.part("undo").addEventListener("click", () => this.sketch.undo());
-    if (this.has("clear")) this.part("clear").addEventListener("click", () => this.sketch.clear());
+    this.find("undo")?.addEventListener("click", () => this.sketch.undo());
+    this.find("clear")?.addEventListener("click", () => this.sketch.clear());
     this.listen();
     this.refresh();
-    this.inside?.settle(this.pixels, this.answer);
+    this.inside?.describe(this.prediction);
   }
 
-  /** @param {string} name */
-  has(name) {
-    return this.root.querySelector(`[data-part=${name}]`) !== null;
+  /** @param {string} name @returns {HTMLElement | null} */
+  find(name) {
+    return this.root.querySelector(`[data-part=${name}]`);
   }
 
-  /** @param {string} name @returns {HTMLElement} */
+  /** One that both pages have. @param {string} name */
   part(name) {
-    const part = this.root.querySelector(`[data-part=${name}]`);
-    if (!(part instanceof HTMLElement)) throw new Error(`the page has no part ${name}`);
-    return part;
+    return /** @type {HTMLElement} */ (this.find(name));
   }
 
   listen() {
@@ -79,19 +76,19 @@ class Page {
 
   refresh() {
     this.frame = 0;
-    this.pixels = this.sketch.prepared();
-    this.answer = this.sketch.isEmpty ? null : this.network.read(this.pixels);
-    if (this.answer) this.bars.show(this.answer.logits, this.answer.digit);
+    const pixels = this.sketch.prepared();
+    this.prediction = this.sketch.isEmpty ? null : this.network.predict(pixels);
+    if (this.prediction) this.bars.show(this.prediction.logits, this.prediction.digit);
     else this.bars.clear();
-    this.part("verdict").textContent = this.answer ? verdict(this.answer) : "Draw one, or choose one";
-    this.inside?.show(this.pixels, this.answer);
-    if (this.has("undo")) this.part("undo").setAttribute("aria-disabled", String(!this.sketch.history.length));
-    if (this.has("clear")) this.part("clear").setAttribute("aria-disabled", String(this.sketch.isEmpty));
+    this.part("verdict").textContent = this.prediction ? verdict(this.prediction) : "Draw one, or choose one";
+    this.inside?.show(pixels, this.prediction);
+    this.find("undo")?.setAttribute("aria-disabled", String(!this.sketch.history.length));
+    this.find("clear")?.setAttribute("aria-disabled", String(this.sketch.isEmpty));
   }
 
   settle() {
-    this.part("spoken").textContent = this.answer ? verdict(this.answer) : "The paper is empty";
-    this.inside?.settle(this.pixels, this.answer);
+    this.part("spoken").textContent = this.prediction ? verdict(this.prediction) : "The paper is empty";
+    this.inside?.describe(this.prediction);
   }
 
   /** Where one cannot draw, an example lies on the paper from the beginning. @param {Uint8Array} example */
@@ -119,12 +116,12 @@ class Page {
       this.repaints.push(() => paintSquares(/** @type {HTMLCanvasElement} */ (button.firstChild), image, SIDE));
     });
     this.repaints.forEach((paint) => paint());
-    if (!this.has("clear")) this.begin(images.subarray(0, SIDE * SIDE));
+    if (!this.find("clear")) this.begin(images.subarray(0, SIDE * SIDE));
   }
 }
 
 /**
- * @param {Answer} answer
+ * @param {Prediction} prediction
  * @returns {string} the best digit, and the second best where it is near
  */
 function verdict({ logits, digit }) {
@@ -137,14 +134,14 @@ function verdict({ logits, digit }) {
 /**
  * @template T
  * @param {string} name of a file beside this one
- * @param {(bytes: Uint8Array) => T} read
+ * @param {(bytes: Uint8Array) => T | Promise<T>} read
  */
 async function load(name, read) {
   try {
     const response = await fetch(new URL(name, import.meta.url));
     if (!response.ok) throw new FileError(`the server answered ${response.status}`);
     const bytes = new Uint8Array(await response.arrayBuffer());
-    return { bytes: bytes.length, content: read(bytes) };
+    return { bytes: bytes.length, content: await read(bytes) };
   } catch (error) {
     throw new FileError(`${name} is missing or damaged (${error instanceof Error ? error.message : error})`);
   }
@@ -154,9 +151,11 @@ async function load(name, read) {
 async function start(root) {
   try {
     const [network, digits] = await Promise.all([load(MODEL, readNetwork), load(EXAMPLES, readSafetensors)]);
-    const [images, labels] = ["images", "labels"].map((name) => digits.content.tensors.get(name)?.bytes);
+    const { tensors } = digits.content;
+    const [images, labels] = ["images", "labels"].map((name) => /** @type {Uint8Array} */ (tensors.get(name)?.values));
     const page = new Page(root, network.content, network.bytes);
-    page.offer(images ?? new Uint8Array(), labels ?? new Uint8Array());
+    page.offer(images, labels);
+    page.inside?.measure(images.subarray(0, SIDE * SIDE));
     root.dataset.state = "ready";
   } catch (error) {
     const fault = /** @type {HTMLElement} */ (root.querySelector("[data-part=fault]"));

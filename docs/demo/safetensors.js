@@ -2,18 +2,24 @@
 // Nothing is believed before it is checked; what is wrong is said in words that a page can show.
 
 /**
+ * @typedef {Uint8Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer>} Values
+ *
  * @typedef {object} Tensor
  * @property {string} dtype such as "U8"
  * @property {number[]} shape
- * @property {Uint8Array} bytes little-endian, rows first
+ * @property {number} start of its bytes, counted from the header's end
+ * @property {Values} values rows first
  *
  * @typedef {object} SafetensorsFile
  * @property {Map<string, string>} metadata
  * @property {Map<string, Tensor>} tensors
  */
 
-/** Bytes of a number of each type that a packed network has. */
-const SIZES = new Map([["U8", 1], ["I32", 4], ["F64", 8]]);
+/**
+ * The types of numbers that a packed network has.
+ * @type {Map<string, {BYTES_PER_ELEMENT: number, new (bytes: ArrayBuffer): Values}>}
+ */
+const TYPES = new Map(Object.entries({ U8: Uint8Array, I32: Int32Array, F64: Float64Array }));
 
 /** What is wrong with a file. */
 export class FileError extends Error {}
@@ -36,25 +42,14 @@ export function readSafetensors(file) {
   require(file.length > 8, `${file.length} bytes, too few for a header`);
   const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
   require(length <= file.length - 8, `a header of ${length} bytes in a file of ${file.length}`);
-  const { __metadata__: metadata = {}, ...entries } = readHeader(file.subarray(8, 8 + length));
+  const header = new TextDecoder().decode(file.subarray(8, 8 + length));
+  const { __metadata__: texts = {}, ...entries } = readTable(header, "header");
+  const areTexts = isTable(texts) && Object.values(texts).every((text) => typeof text === "string");
+  require(areTexts, "metadata that is not text");
   const data = file.subarray(8 + length);
   const tensors = new Map(Object.entries(entries).map(([name, entry]) => [name, readTensor(name, entry, data)]));
-  checkThatAllIsUsed([...tensors.values()], data);
-  return { metadata: new Map(Object.entries(readTexts(metadata))), tensors };
-}
-
-/**
- * @param {Uint8Array} bytes
- * @returns {Record<string, unknown>}
- */
-function readHeader(bytes) {
-  try {
-    const header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    if (isTable(header)) return header;
-  } catch {
-    // the same message: whoever reads it needs no more
-  }
-  throw new FileError("found a header that cannot be read");
+  checkThatAllIsUsed([...tensors.values()], data.length);
+  return { metadata: new Map(Object.entries(/** @type {Record<string, string>} */ (texts))), tensors };
 }
 
 /**
@@ -66,38 +61,44 @@ function readHeader(bytes) {
 function readTensor(name, entry, data) {
   require(isTable(entry), `a tensor ${name} without a description`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  const size = SIZES.get(String(dtype));
-  require(size !== undefined, `${name} of type ${dtype}`);
+  const Type = TYPES.get(String(dtype));
+  require(Type !== undefined, `${name} of type ${dtype}`);
   require(isWholeNumbers(shape), `${name} of shape ${JSON.stringify(shape)}`);
   require(isWholeNumbers(offsets) && offsets.length === 2, `${name} at ${JSON.stringify(offsets)}`);
   const [start, end] = offsets;
-  const length = shape.reduce((product, n) => product * n, size);
+  const length = shape.reduce((product, n) => product * n, Type.BYTES_PER_ELEMENT);
   require(end - start === length && end <= data.length, `${name} of shape ${shape} in bytes ${start} to ${end}`);
-  return { dtype: String(dtype), shape, bytes: data.subarray(start, end) };
+  // A copy, which begins where numbers of several bytes may; browsers run on little-endian machines only.
+  return { dtype: String(dtype), shape, start, values: new Type(new Uint8Array(data.subarray(start, end)).buffer) };
 }
 
 /**
  * Neither a gap nor an overlap: the tensors lie one after the other, and there is nothing else.
  * @param {Tensor[]} tensors
- * @param {Uint8Array} data
+ * @param {number} length of all their bytes
  */
-function checkThatAllIsUsed(tensors, data) {
-  let end = data.byteOffset;
-  for (const { bytes } of tensors.sort((a, b) => a.bytes.byteOffset - b.bytes.byteOffset)) {
-    require(bytes.byteOffset === end, "tensors with gaps between them, or one over the other");
-    end += bytes.length;
+function checkThatAllIsUsed(tensors, length) {
+  let end = 0;
+  for (const { start, values } of tensors.sort((a, b) => a.start - b.start)) {
+    require(start === end, "tensors with gaps between them, or one over the other");
+    end += values.byteLength;
   }
-  require(end === data.byteOffset + data.length, "bytes that belong to no tensor");
+  require(end === length, "bytes that belong to no tensor");
 }
 
 /**
- * @param {unknown} metadata
- * @returns {Record<string, string>}
+ * @param {string} text
+ * @param {string} name
+ * @returns {Record<string, unknown>}
  */
-function readTexts(metadata) {
-  const fits = isTable(metadata) && Object.values(metadata).every((value) => typeof value === "string");
-  require(fits, "metadata that is not text");
-  return /** @type {Record<string, string>} */ (metadata);
+export function readTable(text, name) {
+  try {
+    const table = JSON.parse(text);
+    if (isTable(table)) return table;
+  } catch {
+    // the same message: whoever reads it needs no more
+  }
+  throw new FileError(`found a ${name} that cannot be read`);
 }
 
 /**

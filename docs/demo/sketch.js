@@ -104,20 +104,20 @@ export class Sketch {
     canvas.addEventListener("pointerdown", (event) => {
       if (this.pen || event.button !== 0 || !event.isPrimary) return;
       canvas.setPointerCapture(event.pointerId);
-      const point = this.place(event);
+      const point = this.pointOf(event);
       this.replace({ ...this.drawing, strokes: [...this.drawing.strokes, [point]] }, point);
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!this.pen || !event.isPrimary) return;
       const all = event.getCoalescedEvents?.() ?? [];
-      for (const step of all.length ? all : [event]) this.lead(this.pen, (this.pen = this.place(step)));
+      for (const step of all.length ? all : [event]) this.extend(this.pen, (this.pen = this.pointOf(step)));
       this.update();
     });
     canvas.addEventListener("lostpointercapture", () => (this.pen = null));
   }
 
   /** @param {PointerEvent} event @returns {Point} */
-  place({ clientX, clientY }) {
+  pointOf({ clientX, clientY }) {
     const { left, top, width, height } = this.canvas.getBoundingClientRect();
     return [((clientX - left) / width) * PAPER, ((clientY - top) / height) * PAPER];
   }
@@ -127,7 +127,7 @@ export class Sketch {
    * @param {Point} from
    * @param {Point} to
    */
-  lead(from, to) {
+  extend(from, to) {
     const piece = clipped(from, to);
     if (!piece) return;
     const [start, end] = piece;
@@ -147,12 +147,12 @@ export class Sketch {
 function clipped(from, to) {
   let [enter, leave] = [0, 1];
   for (const axis of [0, 1]) {
-    const way = to[axis] - from[axis];
-    const [near, far] = way < 0 ? [PAPER, 0] : [0, PAPER];
-    if (way === 0 && (from[axis] < 0 || from[axis] > PAPER)) return null;
-    if (way === 0) continue;
-    enter = Math.max(enter, (near - from[axis]) / way);
-    leave = Math.min(leave, (far - from[axis]) / way);
+    const change = to[axis] - from[axis];
+    const [near, far] = change < 0 ? [PAPER, 0] : [0, PAPER];
+    if (change === 0 && (from[axis] < 0 || from[axis] > PAPER)) return null;
+    if (change === 0) continue;
+    enter = Math.max(enter, (near - from[axis]) / change);
+    leave = Math.min(leave, (far - from[axis]) / change);
   }
   if (enter > leave) return null;
   /** @type {(share: number) => Point} */
