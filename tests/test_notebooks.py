@@ -54,7 +54,7 @@ def test_no_output_is_an_error_or_a_warning(notebook):
 
 def test_stored_outputs_come_from_the_whole_of_mnist(notebook):
     printed = "".join(out.text for cell in code_cells(notebook) for out in cell.outputs if out.output_type == "stream")
-    assert "full: 60,000 images to train, 10,000 to test" in printed
+    assert "MNIST: 60,000 images to train, 10,000 to test" in printed
 
 
 def test_no_local_path_and_no_machine_is_named(path):
