@@ -16,11 +16,8 @@ from .training import TrainConfig, train
 def main(arguments: list[str] | None = None) -> None:
     """The command line; `arguments` default to those of the process."""
     defaults = TrainConfig()
-    parser = argparse.ArgumentParser(
-        prog="python -m bnn_tutorial",
-        description="Train the binary network 784-300-100-10 on MNIST, print its table beside the Julia tutorial's and "
-        "save the plots.",
-    )
+    description = "Train the tutorial's network on MNIST, print its table beside the Julia tutorial's, save the plots."
+    parser = argparse.ArgumentParser(prog="python -m bnn_tutorial", description=description)
     parser.add_argument("--epochs", type=int, default=defaults.epochs, help="passes over the data (%(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="the same seed, the same table (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("build"), metavar="FOLDER", help="for plots (%(default)s)")

@@ -31,9 +31,6 @@ def random_affine(
     Returns:
         (N, side * side) float, by bilinear interpolation; outside the given image is 0, the background.
 
-    Raises:
-        ValueError: if the images are not square, or `scale` is out of range.
-
     Examples:
         >>> line = torch.zeros(1, 5, 5)
         >>> line[:, 2] = 1

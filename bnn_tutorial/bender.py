@@ -28,9 +28,7 @@ def bender_history() -> pd.DataFrame:
     """The table of the Bender.jl tutorial: 784-300-100-10, 10 epochs, one unseeded run.
 
     Ten rows, the columns named as in `train`. Losses are in nats, accuracies shares in [0, 1]; on the test set over
-    9,984 images, since its loader drops the last partial batch.
-
-    Source: rasmuskh.github.io/Bender.jl, page "Binary Neural Network".
+    9,984 images, since its loader drops the last partial batch. Source: rasmuskh.github.io/Bender.jl.
     """
     import pandas as pd
 

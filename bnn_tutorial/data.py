@@ -59,8 +59,11 @@ def load_mnist() -> LabelledImages:
         )
     except (OSError, EOFError, KeyError, lzma.LZMAError, tarfile.TarError) as error:
         raise ValueError(f"{file} is damaged ({error!r}): install bnn_tutorial again") from error
-    images = train_images.view(-1, 784), test_images.view(-1, 784)
-    return LabelledImages(images[0], train_labels.long(), images[1], test_labels.long(), name="MNIST")
+    train_set, test_set = (
+        (train_images.view(-1, 784), train_labels.long()),
+        (test_images.view(-1, 784), test_labels.long()),
+    )
+    return LabelledImages(*train_set, *test_set, name="MNIST")
 
 
 def load_images(name: str, root: str | Path, **options) -> LabelledImages:
@@ -114,12 +117,7 @@ def hold_out(data: LabelledImages, images: int = 10_000) -> LabelledImages:
 
 
 def scale_pixels(images: Tensor) -> Tensor:
-    """uint8 pixels, 0 to 255, any shape -> float32 in [0, 1], the same shape: what the models take.
-
-    Examples:
-        >>> scale_pixels(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist()
-        [0.0, 0.20000000298023224, 1.0]
-    """
+    """uint8 pixels, 0 to 255, any shape -> float32 in [0, 1], the same shape: what the models take."""
     if images.dtype != torch.uint8:
         raise ValueError(f"expected uint8 pixels, got {_describe(images)}")
     return images.float().div_(255)

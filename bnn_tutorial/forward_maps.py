@@ -26,8 +26,6 @@ class ForwardMap(Protocol):
     convolution, `layer.stride` and `layer.padding`.
 
     Examples:
-        Weights of three values:
-
         >>> from bnn_tutorial import GenDense
         >>> def ternary_linear(layer, x):
         ...     weight = sign_ste(layer.weight) * (layer.weight.abs() > 0.05)

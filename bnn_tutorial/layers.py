@@ -31,10 +31,6 @@ class _GenLayer(nn.Module):
         self.activation = activation
         self.forward_map = forward_map
 
-    def forward(self, x: Tensor) -> Tensor:
-        self._check_input(x)
-        return self._activate(self.forward_map(self, x))
-
     def _activate(self, a: Tensor) -> Tensor:
         if self.norm is not None:
             a = self.norm(a)
@@ -54,10 +50,7 @@ class _GenLayer(nn.Module):
 
 
 class BinaryInput(nn.Module):
-    """Pixels as one bit each: +1 where a pixel is at least the threshold, else -1. No gradient passes.
-
-    Args:
-        threshold: in the unit of the pixels; default 0.5, half of full ink.
+    """Pixels in [0, 1] as one bit each: +1 where a pixel is at least the threshold, else -1. No gradient passes.
 
     Examples:
         >>> BinaryInput()(torch.tensor([[0.0, 0.4, 0.5, 1.0]])).tolist()
@@ -87,12 +80,8 @@ class GenDense(_GenLayer):
         normalise: batch-normalise the pre-activation. Such a layer has no bias.
         generator: where the Glorot-uniform start comes from; default PyTorch's global one.
 
-    Attributes:
-        weight: (out_features, in_features), the latent weights, float32.
-        bias: (out_features,) or None.
-
-    Raises:
-        ValueError: when called, if x is not floating point (..., in_features), or with `normalise` (N, in_features).
+    `weight`, (out_features, in_features), holds the latent weights; `bias` is (out_features,) or None. Called with
+    anything but floating point (..., in_features), with `normalise` (N, in_features), the layer raises a `ValueError`.
 
     Examples:
         >>> from bnn_tutorial import binary_linear, sign_ste
@@ -118,11 +107,12 @@ class GenDense(_GenLayer):
         super().__init__((out_features, in_features), activation, forward_map, bias, norm, generator)
         self.in_features, self.out_features = in_features, out_features
 
-    def _check_input(self, x: Tensor) -> None:
+    def forward(self, x: Tensor) -> Tensor:
         fits = x.dim() >= 1 if self.norm is None else x.dim() == 2
         if not (fits and x.is_floating_point() and x.shape[-1] == self.in_features):
             expected = f"({'...' if self.norm is None else 'N'}, {self.in_features})"
             raise ValueError(f"GenDense expects float x of shape {expected}, got {x.dtype} of shape {tuple(x.shape)}")
+        return self._activate(self.forward_map(self, x))
 
     def extra_repr(self) -> str:
         return self._describe(linear, self.in_features, self.out_features)
@@ -141,12 +131,8 @@ class GenConv2d(_GenLayer):
             1603.05279). 1: no pooling.
         activation, forward_map, bias, normalise, generator: as in `GenDense`.
 
-    Attributes:
-        weight: (out_channels, in_channels, kernel_size, kernel_size), the latent weights, float32.
-        bias: (out_channels,) or None.
-
-    Raises:
-        ValueError: when called, if x is not floating point (N, in_channels, H, W).
+    `weight`, (out_channels, in_channels, kernel_size, kernel_size), holds the latent weights. The input is (N,
+    in_channels, H, W).
 
     Examples:
         >>> GenConv2d(1, 32, kernel_size=3)(torch.zeros(5, 1, 28, 28)).shape
@@ -174,14 +160,8 @@ class GenConv2d(_GenLayer):
         self.stride, self.padding, self.pool = stride, padding, pool
 
     def forward(self, x: Tensor) -> Tensor:
-        self._check_input(x)
-        a = self.forward_map(self, x)
+        a = self.forward_map(self, x)  # PyTorch's convolution says what is wrong with an input
         return self._activate(F.max_pool2d(a, self.pool) if self.pool > 1 else a)
-
-    def _check_input(self, x: Tensor) -> None:
-        if not x.is_floating_point() or x.dim() != 4 or x.shape[1] != self.in_channels:
-            expected = f"(N, {self.in_channels}, H, W)"
-            raise ValueError(f"GenConv2d expects float x of shape {expected}, got {x.dtype} of shape {tuple(x.shape)}")
 
     def extra_repr(self) -> str:
         sizes = self.in_channels, self.out_channels, f"kernel_size={self.kernel_size}"
@@ -197,10 +177,9 @@ def binary_layers(model: nn.Module) -> list[nn.Module]:
 
 @torch.no_grad()
 def clamp_latent_weights_(model: nn.Module, limit: float = 1.0) -> None:
-    """Clamp the latent weights of the binary layers to [-limit, limit], in place.
+    """Clamp the latent weights of the binary layers to [-limit, limit], in place, so that none drifts out of reach.
 
-    No sign changes by it. It keeps a weight from drifting so far out that its sign takes ever longer to change:
-    BinaryConnect, section 2.4 (arXiv 1511.00363).
+    No sign changes by it. Source: BinaryConnect, section 2.4 (arXiv 1511.00363).
     """
     for layer in binary_layers(model):
         layer.weight.clamp_(-limit, limit)

@@ -1,4 +1,4 @@
-"""Losses: `(logits, targets) -> mean over the images`, a tensor of one number.
+"""Losses of logits and targets.
 
 Targets are classes, int64 of shape (N,), or probabilities, float of shape (N, classes) with rows that sum to 1: the
 soft targets that a teacher gives.

@@ -47,9 +47,6 @@ def binary_mlp(
 
     Returns:
         A `Sequential` of `GenDense`: float pixels in [0, 1], (N, widths[0]) -> logits, (N, widths[-1]).
-
-    Raises:
-        ValueError: if there are fewer than two widths, one is below 1, or the dropout is out of range.
     """
     if len(widths) < 2:
         raise ValueError(f"widths must name at least the input's and the output's, got {tuple(widths)}")
@@ -83,9 +80,6 @@ def binary_convnet(
 
     Returns:
         A `Sequential`: float pixels in [0, 1], (N, 784) -> logits, (N, widths[-1]).
-
-    Raises:
-        ValueError: if there are not as many kernels as channels, nothing of the image is left, or there is no width.
     """
     if not channels or len(channels) != len(kernel_sizes) or not widths:
         got = f"{tuple(channels)}, {tuple(kernel_sizes)} and {tuple(widths)}"

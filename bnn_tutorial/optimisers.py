@@ -23,7 +23,7 @@ class Bop(torch.optim.Adam):
     whose `lr` is the adaptivity, so a scheduler acts on it as on the learning rate. A step consumes their gradients.
 
     Args:
-        model: with binary layers to train, or it is a `ValueError`.
+        model: with binary layers.
         learning_rate: of Adam, for biases, batch norm and real weights.
         adaptivity: weight of the newest gradient in the moving average m, in (0, 1]; default the paper's.
         threshold: how large the average has to be for a flip, at least 0; default the paper's.

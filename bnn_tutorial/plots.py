@@ -171,11 +171,9 @@ def plot_predictions(
 
 
 def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(6, 4), layout="constrained")[1]
+    return ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
 
 
 def _tiles(images: Tensor, columns: int, gap: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,9 +40,6 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.
 
-    Raises:
-        ValueError: if the model has no parameters; layers say themselves that an input does not fit.
-
     Examples:
         >>> from bnn_tutorial import binary_mlp
         >>> table = summary(binary_mlp())
@@ -65,14 +63,12 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
 def _trace(model: nn.Module, modules: Iterable[nn.Module], input_shape: Sequence[int]) -> dict:
     """Run one random image through the model; for each module its calls, (input, output)."""
     calls = {module: [] for module in modules}
-    hooks = [m.register_forward_hook(lambda m, inputs, z: calls[m].append((inputs[0], z))) for m in modules]
-    try:
-        image = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
-        with eval_mode(model):
-            model(image.to(next(model.parameters())))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    image = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
+    with eval_mode(model), ExitStack() as hooks:
+        for module in calls:
+            hook = module.register_forward_hook(lambda m, inputs, z: calls[m].append((inputs[0], z)))
+            hooks.enter_context(hook)
+        model(image.to(next(model.parameters())))
     return calls
 
 

@@ -39,9 +39,9 @@ class TrainConfig:
     """How to train; the defaults are those of the Julia tutorial (`Args` there). A bad value is a `ValueError`.
 
     Attributes:
-        epochs: passes over the training set, at least 1.
-        learning_rate: of the optimizer, positive.
-        batch_size: images a step, at least 1; under `torchrun`, of all processes together.
+        epochs: passes over the training set.
+        learning_rate: of the optimizer.
+        batch_size: images a step; under `torchrun`, of all processes together.
         clamp: when the latent weights are clamped to [-1, 1]: "epoch": after each epoch and its evaluation; "step":
             after each step; None: never.
         schedule: `(optimizer, steps of the whole training) -> scheduler`, stepped after each batch: for example
@@ -51,9 +51,8 @@ class TrainConfig:
         augment: None, or `pixels -> pixels`, (N, pixels) float in [0, 1], for each batch: for example `random_affine`.
         teacher: None, or a trained network whose softmax(logits / temperature), its soft targets, replace the labels:
             knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). It is run in `eval` mode and not trained.
-        temperature: positive; the training loss sees the logits, the teacher's and the student's, divided by it.
+        temperature: the training loss sees the logits, the teacher's and the student's, divided by it.
         score_images: how many training images, the first ones, `loss_train` and `acc_train` are taken over; None: all.
-            To score a large network on all of them takes a third of its training's time.
         seed: of the network's start, the order of the images and everything random in the network.
         device: "cpu", "cuda", ...; None chooses CUDA where there is one, else the CPU.
     """
@@ -95,15 +94,13 @@ class TrainConfig:
 def evaluate(
     model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000, loss: Loss = cross_entropy
 ) -> tuple[float, float]:
-    """Mean loss and accuracy, the share of images whose largest logit is the label's, in `eval` mode.
+    """Mean loss and accuracy, the share of images whose largest logit is the label's: `evaluate` in Bender's tutorial.
 
     Args:
         model: float pixels in [0, 1] -> logits; it stays in the mode that it had.
         images, labels: (N, pixels) uint8 and (N,) int64, on any device.
         batch_size: images at a time; it bounds the memory and does not change the result.
         loss: as in `TrainConfig`.
-
-    Source: `evaluate` in Bender's tutorial, which drops the last partial batch.
     """
     device = next(model.parameters()).device
     total, correct = 0.0, 0
@@ -121,7 +118,7 @@ def train(
     model: nn.Module | None = None,
     progress: bool = True,
 ) -> tuple[pd.DataFrame, nn.Module]:
-    """Train a network and evaluate it after each epoch.
+    """Train a network and evaluate it after each epoch: `train` in Bender's tutorial.
 
     The same settings and seed give the same table on the same CPU (on a GPU, some of PyTorch's gradients are summed in
     no fixed order). Ctrl-C ends the training: the table then holds the epochs that were completed, and the model is as
@@ -148,8 +145,6 @@ def train(
     Raises:
         ValueError: if labels are out of a network's range, or there is nothing to train. Layers that images do not fit
             say so themselves.
-
-    Source: `train` in Bender's tutorial.
     """
     import pandas as pd
 
@@ -182,7 +177,7 @@ def _epochs(config: TrainConfig, data: LabelledImages, model: nn.Module, progres
     targets = labels if config.teacher is None or config.augment else _soft_targets(config, pixels)
     parallel = DistributedDataParallel(model) if dist.is_initialized() else model
     optimizer = config.optimizer(model, config.learning_rate)
-    steps = config.epochs * _steps(config, len(pixels))
+    steps = config.epochs * math.ceil(len(pixels) / config.batch_size)
     scheduler = config.schedule and config.schedule(optimizer, steps)
     order = torch.Generator().manual_seed(config.seed)
     with tqdm(total=steps, unit="step", disable=not progress or _rank() > 0) as bar:
@@ -216,7 +211,7 @@ def _batches(config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.
     """One pass over the images in a new order: this process's share of each batch, (pixels, targets)."""
     permutation = torch.randperm(len(pixels), generator=order).to(pixels.device)
     # Equal parts instead of full batches and a rest: no step is noisier than the others.
-    for batch in permutation.tensor_split(_steps(config, len(pixels))):
+    for batch in permutation.tensor_split(math.ceil(len(pixels) / config.batch_size)):
         share = batch[_rank() :: dist.get_world_size()] if dist.is_initialized() else batch
         x, y = pixels.index_select(0, share), targets.index_select(0, share)
         if config.augment is not None:
@@ -248,10 +243,6 @@ def _signs(model: nn.Module) -> Tensor:
     return torch.cat(weights) >= 0 if weights else torch.empty(0, dtype=torch.bool)
 
 
-def _steps(config: TrainConfig, images: int) -> int:
-    return math.ceil(images / config.batch_size)
-
-
 def _rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
@@ -265,10 +256,8 @@ def _join_torchrun() -> None:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Dropout takes no generator, so the global ones are seeded inside and given back as they were.
-
-    They are not seeded with `seed` itself, from which the network's start was drawn: the first noise would repeat it.
-    """
+    """Dropout takes no generator, so the global ones are seeded inside and given back as they were."""
+    # Not with `seed` itself, from which the network's start was drawn: the first noise would repeat it.
     noise = int(torch.randint(2**63 - 1, (), generator=torch.Generator().manual_seed(seed)))
     with torch.random.fork_rng():
         torch.manual_seed(noise + _rank())

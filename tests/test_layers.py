@@ -176,8 +176,8 @@ def test_normalised_layer_takes_rows_only(shape):
         bnn.GenDense(3, 2, normalise=True)(torch.zeros(shape))
 
 
-def test_convolution_names_the_input_that_it_expected():
-    with pytest.raises(ValueError, match=r"GenConv2d expects float x of shape \(N, 1, H, W\), got .*\(5, 784\)"):
+def test_pytorchs_convolution_names_the_input_that_it_expected():
+    with pytest.raises(RuntimeError, match=r"Expected .* 4D .* input to conv2d, but got input of size: \[5, 784\]"):
         bnn.GenConv2d(1, 2, kernel_size=3)(torch.zeros(5, 784))
 
 
