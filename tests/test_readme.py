@@ -36,9 +36,10 @@ def test_accuracies_are_what_the_tutorial_promises(runs):
     assert accuracy.mean() >= 0.85
 
 
-def test_line_count_is_that_of_the_library():
-    lines = sum(len(file.read_text().splitlines()) for file in (ROOT / "bnn_tutorial").glob("*.py"))
-    assert f"some {round(lines, -2):,} lines" in TEXT
+@pytest.mark.parametrize("wing", ["bnn_tutorial", "bnn_tutorial/packed"])
+def test_line_counts_are_those_of_the_two_wings(wing):
+    lines = sum(len(file.read_text().splitlines()) for file in (ROOT / wing).glob("*.py"))
+    assert re.search(rf"\[`{wing}/`\].* some {round(lines, -2):,} lines", TEXT)
 
 
 def test_readme_is_short():
@@ -51,5 +52,11 @@ def test_every_command_named_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_links_lead_to_files():
-    assert all((ROOT / link).exists() for link in re.findall(r"\]\((?!http)(.*?)\)", TEXT))
+def test_links_work_on_pypi_too_and_lead_to_files():
+    links = re.findall(r"\]\((.*?)\)", TEXT)
+    repository = re.search(r"^repo_url: (.*)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)[1]
+    raw = repository.replace("github.com", "raw.githubusercontent.com")
+    files = [link.partition("/main/")[2] for link in links if link.startswith((f"{repository}/", f"{raw}/"))]
+    assert all(link.startswith("https://") for link in links)
+    assert len(files) == 9
+    assert all((ROOT / file).exists() for file in files)
