@@ -151,7 +151,7 @@ def test_the_time_that_is_shown_is_that_of_compiled_code_and_below_two_milliseco
       }
       return performance.now() - start; // of a thousand: microseconds of one
     }"""
-    assert 0 < int(shown.removesuffix(" µs")) < min(2000, 3 * compute(draw, script))
+    assert 0 < int(shown.removesuffix(" µs")) < min(2000, 5 * compute(draw, script))
 
 
 # Preparation
