@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import bnn_tutorial as bnn
-from bnn_tutorial import packed
 from experiments import demo, perturbed, pretrained
 from experiments.runner import Recipe
 from experiments.settings import TUTORIAL, describe
@@ -22,7 +21,7 @@ HANDS = json.loads((Path(__file__).parent / "golden" / "hands.json").read_text()
 
 @pytest.fixture(scope="module")
 def network():
-    return packed.PackedNetwork.load(demo.FILE)
+    return bnn.PackedNetwork.load(demo.FILE)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +138,7 @@ def test_training_writes_the_network_and_how_it_was_made(tiny, tmp_path, capsys)
     recipe = Recipe(TUTORIAL, lambda generator: bnn.binary_mlp((784, 10), generator=generator))
     file = tmp_path / "new" / "model.safetensors"
     pretrained.train_and_save(file, recipe, tiny, "experiments.some")
-    said = packed.PackedNetwork.load(file).provenance
+    said = bnn.PackedNetwork.load(file).provenance
     assert json.loads(capsys.readouterr().out.rpartition("\n")[0].rpartition("}")[0] + "}") == said
     assert (said["command"], said["seed"]) == ("python -m experiments.some", "0")
     assert said["data"] == "MNIST, 200 images to train, 100 to test"
@@ -151,4 +150,4 @@ def test_a_taught_network_says_how_its_teacher_was_trained(tiny, tmp_path, monke
     recipe = Recipe(teaching, lambda generator: bnn.binary_mlp((784, 10), generator=generator), taught=True)
     pretrained.train_and_save(tmp_path / "model.safetensors", recipe, tiny, "experiments.some", teaching)
     assert asked == [("tiny", teaching)]
-    assert packed.PackedNetwork.load(tmp_path / "model.safetensors").provenance["teacher"] == "epochs=1"
+    assert bnn.PackedNetwork.load(tmp_path / "model.safetensors").provenance["teacher"] == "epochs=1"
