@@ -43,12 +43,8 @@ def run_missing(results: Path, recipes: dict[str, Recipe], data: str = "MNIST", 
         rows.append({"name": name, "seed": seed, **row, **settings})
         _write(results, sorted(rows, key=lambda row: (list(recipes).index(row["name"]), row["seed"])))
         print(f"{count} of {len(todo)}: {name}, seed {seed}: {row}", flush=True)
-    print(summarise(pd.read_csv(results)).to_string())
-
-
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over the seeds, a row for each name, in the table's order."""
-    return table.groupby("name", sort=False)["acc_test"].agg(["mean", "std", "count"]).round(4)
+    scores = pd.read_csv(results).groupby("name", sort=False)["acc_test"]
+    print(scores.agg(["mean", "std", "count"]).round(4).to_string())
 
 
 def _arguments(recipes: dict[str, Recipe], processes: int) -> argparse.Namespace:

@@ -167,11 +167,7 @@ def prepared(page, strokes=(), pictures=()):
 
 def test_golden_drawings_become_the_same_pixels(engine):
     expected = json.loads(golden.FILE.read_text())
-    pictures = []
-    for entry in expected["pictures"]:
-        picture = np.frombuffer(bytes.fromhex(entry["picture"]), np.uint8).reshape(entry["height"], entry["width"])
-        large = picture.repeat(entry["times"], axis=0).repeat(entry["times"], axis=1)
-        pictures.append((large.ravel().tolist(), large.shape[1], large.shape[0]))
+    pictures = [(p.ravel().tolist(), p.shape[1], p.shape[0]) for p in map(golden.picture_of, expected["pictures"])]
     got = prepared(engine, [(entry["strokes"], entry["smallest"]) for entry in expected["strokes"]], pictures)
     for kind, entries in expected.items():
         wrong = [e["name"] for e, pixels in zip(entries, got[kind], strict=True) if bytes(pixels).hex() != e["pixels"]]

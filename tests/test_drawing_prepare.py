@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnn_tutorial import packed
-from experiments.drawing.golden import FILE
+from experiments.drawing.golden import FILE, picture_of
 from experiments.drawing.prepare import INK, MIDDLE, SIDE, WIDTH, prepare_picture, prepare_strokes
 
 GOLDEN = json.loads(FILE.read_text())
@@ -48,9 +48,7 @@ def test_strokes_become_the_pixels_that_the_page_makes_of_them(entry):
 
 @pytest.mark.parametrize("entry", GOLDEN["pictures"], ids=lambda entry: entry["name"])
 def test_pictures_become_the_pixels_that_the_page_makes_of_them(entry):
-    picture = np.frombuffer(bytes.fromhex(entry["picture"]), np.uint8).reshape(entry["height"], entry["width"])
-    enlarged = picture.repeat(entry["times"], axis=0).repeat(entry["times"], axis=1)
-    assert prepare_picture(enlarged).tobytes().hex() == entry["pixels"]
+    assert prepare_picture(picture_of(entry)).tobytes().hex() == entry["pixels"]
 
 
 # Strokes

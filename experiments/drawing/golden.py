@@ -82,6 +82,12 @@ PICTURES = {
 }  # fmt: skip
 
 
+def picture_of(entry: dict) -> np.ndarray:
+    """The picture of an entry, (height * times, width * times) uint8."""
+    small = np.frombuffer(bytes.fromhex(entry["picture"]), np.uint8).reshape(entry["height"], entry["width"])
+    return small.repeat(entry["times"], axis=0).repeat(entry["times"], axis=1)
+
+
 def strokes_entry(name: str, strokes: list) -> dict:
     smallest = SMALLEST.get(name, 28.0)
     pixels = prepare_strokes(strokes, smallest)
@@ -89,9 +95,9 @@ def strokes_entry(name: str, strokes: list) -> dict:
 
 
 def picture_entry(name: str, picture: np.ndarray, times: int) -> dict:
-    pixels = prepare_picture(picture.repeat(times, axis=0).repeat(times, axis=1))
-    size = {"height": len(picture), "width": len(picture[0]), "times": times}
-    return {"name": name, **size, "picture": picture.tobytes().hex(), "pixels": pixels.tobytes().hex()}
+    height, width = picture.shape
+    entry = {"name": name, "height": height, "width": width, "times": times, "picture": picture.tobytes().hex()}
+    return entry | {"pixels": prepare_picture(picture_of(entry)).tobytes().hex()}
 
 
 def main() -> None:
