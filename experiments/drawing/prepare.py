@@ -44,15 +44,7 @@ def prepare_strokes(strokes: Sequence[Sequence[tuple[float, float]]], smallest: 
     lines = [_points(stroke) for stroke in strokes if len(stroke)]
     if not lines:
         return np.zeros(SIDE * SIDE, np.uint8)
-    points = np.concatenate(lines)
-    low, high = points.min(axis=0), points.max(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        extent = high - low
-    if not np.isfinite(extent).all():
-        raise ValueError(f"coordinates must be finite, got points from {low.tolist()} to {high.tolist()}")
-    longest = max(extent[0], extent[1], smallest)
-    middle = low + extent / 2
-    lines = [(line - middle) / longest * (INK - WIDTH) for line in lines]  # in pixels from the middle of the box
+    lines = _scaled(lines, smallest)
     x, y = _centre_of_mass(_draw(lines, SIDE / 2, SIDE / 2))
     return _draw(lines, SIDE / 2 + (MIDDLE - x), SIDE / 2 + (MIDDLE - y)).reshape(-1)
 
@@ -97,6 +89,19 @@ def _points(stroke: Sequence[tuple[float, float]]) -> Array:
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"expected a stroke of points (x, y), got shape {points.shape}")
     return points
+
+
+def _scaled(lines: list[Array], smallest: float) -> list[Array]:
+    """In pixels from the middle of the bounding box, whose longest side leaves room for half a stroke at each end."""
+    points = np.concatenate(lines)
+    low, high = points.min(axis=0), points.max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        extent = high - low
+    if not np.isfinite(extent).all():
+        raise ValueError(f"coordinates must be finite, got points from {low.tolist()} to {high.tolist()}")
+    longest = max(extent[0], extent[1], smallest)
+    middle = low + extent / 2
+    return [(line - middle) / longest * (INK - WIDTH) for line in lines]
 
 
 def _draw(lines: list[Array], right: float, down: float) -> Array:
