@@ -65,4 +65,4 @@ format: $(FOR_TEST) ## let ruff mend what it can
 	$(RUN) ruff format
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) node_modules build site *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) node_modules build dist site *.egg-info .pytest_cache .ruff_cache
