@@ -3,9 +3,6 @@
 The notebooks of the project use what is exported here; `bnn_tutorial.plots` draws. See the website for the whole way.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from . import plots
 from .augmentation import random_affine
 from .bender import bender_history, beside_bender
@@ -41,13 +38,8 @@ from .ste import (
 )
 from .training import TrainConfig, evaluate, train
 
-if TYPE_CHECKING:
-    from . import kernels
-    from .packed import PackedNetwork, load_pretrained
-
 __all__ = [
     "plots",
-    "kernels",
     "random_affine",
     "bender_history",
     "beside_bender",
@@ -97,20 +89,4 @@ __all__ = [
     "TrainConfig",
     "evaluate",
     "train",
-    "PackedNetwork",
-    "load_pretrained",
 ]
-
-_LATER = {"kernels": ".kernels", "PackedNetwork": ".packed", "load_pretrained": ".packed"}
-
-
-def __getattr__(name: str) -> object:
-    """Numba takes longer to import than PyTorch's smaller half, so what needs it waits for its first use."""
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_LATER[name], __name__)
-    return module if name == "kernels" else getattr(module, name)
-
-
-def __dir__() -> list[str]:
-    return __all__

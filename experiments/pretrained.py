@@ -14,17 +14,18 @@ from pathlib import Path
 import torch
 
 import bnn_tutorial as bnn
+from bnn_tutorial import packed
 
 from .recipes import AUGMENTED
 from .runner import Recipe
 from .settings import describe
 from .teacher import CONFIG, images, teacher, train_whole
 
-FILE = Path(bnn.__file__).parent / "pretrained" / "mnist.safetensors"
+FILE = Path(packed.__file__).parent / "pretrained" / "mnist.safetensors"
 SEED = 0
 
 
-def trained(recipe: Recipe, data: bnn.Mnist, teaching: bnn.TrainConfig = CONFIG) -> bnn.PackedNetwork:
+def trained(recipe: Recipe, data: bnn.Mnist, teaching: bnn.TrainConfig = CONFIG) -> packed.PackedNetwork:
     """Train from the seed, and pack.
 
     Args:
@@ -35,7 +36,7 @@ def trained(recipe: Recipe, data: bnn.Mnist, teaching: bnn.TrainConfig = CONFIG)
     model = recipe.build(generator=torch.Generator().manual_seed(SEED))
     config = replace(recipe.config, seed=SEED, teacher=teacher(data.source, teaching) if recipe.taught else None)
     train_whole(config, data, model)
-    return bnn.PackedNetwork.from_model(model)
+    return packed.PackedNetwork.from_model(model)
 
 
 def train_and_save(
