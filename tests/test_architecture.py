@@ -9,37 +9,51 @@ from pathlib import Path
 import pytest
 
 import bnn_tutorial as bnn
+from bnn_tutorial import packed
 
 PACKAGE = Path(bnn.__file__).parent
 FLOORS = {
-    "ste": 0, "data": 0, "plots": 0, "bender": 0, "augmentation": 0, "losses": 0, "kernels": 0,
+    "ste": 0, "data": 0, "plots": 0, "bender": 0, "augmentation": 0, "losses": 0,
     "forward_maps": 1,
     "layers": 2,
-    "models": 3, "optimisers": 3,
-    "training": 4, "packed": 4,
+    "models": 3, "optimisers": 3, "summary": 3,
+    "training": 4,
     "__main__": 5, "__init__": 5,
 }  # fmt: skip
-HEAVY = ["numba", "pandas", "matplotlib", "mlxtend", "sklearn", "torchvision", "IPython"]
+WING = {"packed.kernels": 0, "packed.folding": 3, "packed.files": 4, "packed.network": 5, "packed.__init__": 6}
+BELOW_THE_WING = {"ste", "forward_maps", "layers"}  # what it may use of the tutorial
+HEAVY = ["numba", "pandas", "matplotlib", "torchvision", "IPython"]
 
 
 def imported(module):
-    """The modules of the package that a module imports, inside functions too."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-    nodes = list(ast.walk(tree))
+    """The modules of the package that a module imports, inside functions too, with the path from the package on."""
+    path = PACKAGE / f"{module.replace('.', '/')}.py"
+    nodes = list(ast.walk(ast.parse(path.read_text())))
     assert not [n for n in nodes if isinstance(n, ast.Import) and any("bnn_tutorial" in a.name for a in n.names)]
     froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     assert not [node for node in froms if not node.level and node.module.startswith("bnn_tutorial")]
-    names = [[node.module] if node.module else [a.name for a in node.names] for node in froms if node.level]
-    return {name for group in names for name in group}
+    names = set()
+    for node in froms:
+        wing = module.split(".")[:-1] if node.level == 1 else []
+        found = [node.module] if node.module else [alias.name for alias in node.names]
+        names |= {".".join([*wing, name]) for name in found if node.level}
+    return names
 
 
 def test_every_module_has_a_floor():
-    assert {file.stem for file in PACKAGE.glob("*.py")} == set(FLOORS)
+    files = [file.relative_to(PACKAGE).with_suffix("") for file in PACKAGE.rglob("*.py")]
+    assert {".".join(file.parts) for file in files} == set(FLOORS) | set(WING)
 
 
 @pytest.mark.parametrize("module", FLOORS)
-def test_a_module_imports_only_from_below(module):
-    assert all(FLOORS[other] < FLOORS[module] for other in imported(module))
+def test_a_module_of_the_tutorial_imports_only_from_below_and_never_from_the_wing(module):
+    assert all(FLOORS.get(other, 99) < FLOORS[module] for other in imported(module))
+
+
+@pytest.mark.parametrize("module", WING)
+def test_a_module_of_the_wing_imports_only_from_below_and_of_the_tutorial_only_layers(module):
+    floors = WING | {name: FLOORS[name] for name in BELOW_THE_WING}
+    assert all(floors.get(other, 99) < WING[module] for other in imported(module))
 
 
 def test_import_leaves_heavy_libraries_for_their_first_use():
@@ -47,17 +61,22 @@ def test_import_leaves_heavy_libraries_for_their_first_use():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", bnn.__all__)
+MODULES = [import_module(f"bnn_tutorial.{name}") for name in FLOORS if not name.startswith("__")]
+PUBLIC = [name for module in MODULES if module is not bnn.plots for name in module.__all__]
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, *(f"packed.{name}" for name in packed.__all__)])
 def test_every_public_name_has_a_docstring(name):
-    thing = getattr(bnn, name)
+    thing = getattr(packed, name.removeprefix("packed.")) if name.startswith("packed.") else getattr(bnn, name)
     assert thing.__doc__
     assert not thing.__doc__.startswith(f"{name}(")  # what a dataclass gets by itself
 
 
-def test_the_package_exports_what_its_modules_do():
-    apart = ("plots", "kernels")  # exported as modules
-    modules = [import_module(f"bnn_tutorial.{name}") for name in FLOORS if name not in ("__init__", "__main__", *apart)]
-    assert sorted(bnn.__all__) == sorted([*apart, *(name for module in modules for name in module.__all__)])
-    assert set(dir(bnn)) == set(bnn.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'unpack'"):
-        bnn.unpack  # noqa: B018
+def test_the_package_exports_what_its_modules_do_once():
+    assert len(PUBLIC) == len(set(PUBLIC))
+    assert all(hasattr(bnn, name) for name in PUBLIC)
+
+
+def test_the_wing_exports_its_modules_and_what_it_is_for():
+    modules = [name.removeprefix("packed.") for name in WING if "__init__" not in name]
+    assert sorted(packed.__all__) == sorted([*modules, *packed.network.__all__, "FoldedLayer"])

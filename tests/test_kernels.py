@@ -1,4 +1,4 @@
-"""Counted bits and summed bytes against NumPy, where a word, a tile or a block of rows begins or ends."""
+"""Products of signs and of pixels against NumPy, where a word, a tile or a block of rows begins or ends."""
 
 import os
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnn_tutorial import kernels
+from bnn_tutorial.packed import kernels
+from bnn_tutorial.packed.kernels import Neurons, pack_bits, pixel_signs, unpack_bits
 
 ROWS = [1, 7, 8, 9, 65]  # blocks of 8
 SIZES = [(1, 1), (15, 31), (16, 32), (17, 33), (63, 15), (64, 16), (65, 17), (130, 65), (784, 300)]  # inputs, neurons
@@ -23,19 +24,23 @@ def bits(random, *shape):
     return random.integers(0, 2, shape).astype(bool)
 
 
+def signs(bits):
+    return np.where(bits, np.int8(1), np.int8(-1))
+
+
 @pytest.mark.parametrize("columns", [1, 7, 8, 63, 64, 65, 128, 784])
 def test_packing_is_undone_by_unpacking(random, columns):
     given = bits(random, 5, columns)
-    words = kernels.pack_bits(given)
+    words = pack_bits(given)
     assert words.dtype == np.uint64
     assert words.shape == (5, -(-columns // 64))
-    assert np.array_equal(kernels.unpack_bits(words, columns), given)
+    assert np.array_equal(unpack_bits(words, columns), given)
 
 
 def test_the_first_sign_is_the_lowest_bit():
     given = np.zeros((1, 130), bool)
     given[0, [0, 2, 64, 129]] = True
-    assert kernels.pack_bits(given).tolist() == [[5, 1, 2]]
+    assert pack_bits(given).tolist() == [[5, 1, 2]]
 
 
 @pytest.fixture(params=[0, 2**60], ids=["threaded", "serial"])
@@ -44,101 +49,109 @@ def threads(request, monkeypatch):
     monkeypatch.setattr(kernels, "SMALL", request.param)
 
 
-@pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("width", "neurons"), SIZES)
-def test_differences_are_counted(random, rows, width, neurons):
-    x, w = bits(random, rows, width), bits(random, neurons, width)
-    found = kernels.distances(kernels.pack_bits(x), kernels.tile(kernels.pack_bits(w)))[:, :neurons]
-    assert np.array_equal(found, (x[:, None] != w).sum(axis=2))
-    assert np.array_equal(width - 2 * found, np.where(x, 1, -1) @ np.where(w, 1, -1).T)
+@pytest.fixture(params=["signs", "pixels"])
+def case(request, random):
+    """A function: some rows, neurons with or without thresholds, and the products that NumPy finds."""
+
+    def make(rows, inputs, outputs, thresholds=None):
+        weights = signs(bits(random, outputs, inputs))
+        if request.param == "pixels":
+            x = random.integers(0, 256, (rows, inputs)).astype(np.uint8)
+            return x, Neurons(weights, inputs, thresholds), x.astype(int) @ weights.T.astype(int)
+        x = bits(random, rows, inputs)
+        neurons = Neurons(pack_bits(weights > 0), inputs, thresholds)
+        return pack_bits(x), neurons, signs(x).astype(int) @ weights.T.astype(int)
+
+    return make
 
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("width", "neurons"), SIZES)
-def test_pixels_are_added_and_subtracted(random, rows, width, neurons):
-    pixels, w = random.integers(0, 256, (rows, width)).astype(np.uint8), bits(random, neurons, width)
-    found = kernels.distances(kernels.pack_pixels(pixels), kernels.tile(kernels.pack_bytes(w)))
-    assert np.array_equal(-found[:, :neurons], pixels.astype(int) @ np.where(w, 1, -1).T)
+@pytest.mark.parametrize(("inputs", "outputs"), SIZES)
+def test_products_are_numpys(case, rows, inputs, outputs):
+    x, neurons, expected = case(rows, inputs, outputs)
+    assert np.array_equal(neurons.products(x), expected)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(("inputs", "outputs"), SIZES)
+def test_neurons_give_plus_one_from_their_thresholds_on(case, random, rows, inputs, outputs):
+    thresholds = random.integers(-inputs, inputs + 2, outputs).astype(np.int32)
+    x, neurons, products = case(rows, inputs, outputs, thresholds)
+    found = neurons.signs(x)
+    assert np.array_equal(unpack_bits(found, outputs), products >= thresholds)
+    assert not unpack_bits(found, 64 * found.shape[1])[:, outputs:].any()
+
+
+def test_a_product_that_is_the_threshold_gives_plus_one(case):
+    x, neurons, products = case(20, 70, 1)
+    for product in np.unique(products):
+        neurons._thresholds[0] = product
+        assert np.array_equal(neurons.signs(x)[:, 0] & 1, products[:, 0] >= product)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(("inputs", "outputs"), SIZES)
+def test_the_plain_products_are_the_tiled_ones(random, rows, inputs, outputs):
+    x, weights = pack_bits(bits(random, rows, inputs)), pack_bits(bits(random, outputs, inputs))
+    expected = kernels.plain_products(x, weights, inputs)
+    assert np.array_equal(Neurons(weights, inputs).products(x), expected)
 
 
 def test_pixels_of_full_ink_do_not_overflow():
-    pixels, w = np.full((9, 1000), 255, np.uint8), np.array([[True] * 1000, [False] * 1000])
-    found = kernels.distances(kernels.pack_pixels(pixels), kernels.tile(kernels.pack_bytes(w)))
-    assert found[:, :2].tolist() == [[-255_000, 255_000]] * 9
+    pixels, weights = np.full((9, 1000), 255, np.uint8), signs(np.array([[True] * 1000, [False] * 1000]))
+    assert Neurons(weights, 1000).products(pixels).tolist() == [[255_000, -255_000]] * 9
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("width", "neurons"), SIZES)
-def test_a_neuron_fires_up_to_its_limit(random, rows, width, neurons):
-    x, w = bits(random, rows, width), bits(random, neurons, width)
-    weights, limits = kernels.tile(kernels.pack_bits(w)), random.integers(-1, width + 1, neurons)
-    fired = kernels.fire(kernels.pack_bits(x), weights, padded(limits, weights))
-    assert np.array_equal(kernels.unpack_bits(fired, neurons), (x[:, None] != w).sum(axis=2) <= limits)
-    assert not kernels.unpack_bits(fired, 64 * fired.shape[1])[:, neurons:].any()
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 64, 65, 784])
+@pytest.mark.parametrize("threshold", [0, 1, 128, 255, 256])
+def test_pixels_are_plus_one_from_the_threshold_on(random, columns, threshold):
+    pixels = random.integers(0, 256, (9, columns)).astype(np.uint8)
+    pixels.flat[:2] = [0, 255]
+    found = pixel_signs(pixels, np.full(columns, threshold, np.int32))
+    assert np.array_equal(found, pack_bits(pixels >= threshold))
 
 
-@pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("width", "neurons"), SIZES)
-def test_a_neuron_that_sees_pixels_fires_from_its_sum_on(random, rows, width, neurons):
-    pixels, w = random.integers(0, 256, (rows, width)).astype(np.uint8), bits(random, neurons, width)
-    sums = pixels.astype(int) @ np.where(w, 1, -1).T
-    least = sums[random.integers(rows, size=neurons), np.arange(neurons)]  # of each neuron a sum that comes up
-    weights = kernels.tile(kernels.pack_bytes(w))
-    fired = kernels.fire(kernels.pack_pixels(pixels), weights, padded(-least, weights))
-    assert np.array_equal(kernels.unpack_bits(fired, neurons), sums >= least)
-
-
-def padded(limits, weights):
-    whole = np.full(weights.shape[0] * weights.shape[2], np.iinfo(np.int32).min, np.int32)
-    whole[: len(limits)] = limits
-    return whole
-
-
-def test_the_result_is_written_where_it_is_wanted(random):
-    x, weights = kernels.pack_bits(bits(random, 9, 70)), kernels.tile(kernels.pack_bits(bits(random, 20, 70)))
-    out = np.empty((9, 32), np.int32)
-    assert kernels.distances(x, weights, out) is out
-    assert np.array_equal(out, kernels.distances(x, weights))
+def test_affine_is_scale_times_sum_plus_shift(random):
+    sums, (scale, shift) = random.integers(-9, 9, (7, 5)).astype(np.int32), random.normal(size=(2, 5))
+    assert np.array_equal(kernels.affine(sums, 255, scale, shift), scale * (sums / 255) + shift)
 
 
 def test_the_two_variants_are_two_functions_for_the_cache():
-    for one, many in (kernels._compare, kernels._dense):
+    for one, many in (kernels._layer, kernels._pixel_signs):
         assert one._cache.cache_path == many._cache.cache_path
         assert one._cache._impl.filename_base != many._cache._impl.filename_base
 
 
 @pytest.mark.parametrize("features", ["", "+avx2,+popcnt"], ids=["plain", "AVX2"])
 def test_machines_without_avx512_get_the_same_numbers(features, tmp_path):
-    here, chosen = Path(__file__), "(are_counted or added or a_neuron) and 784 and serial"
+    here, chosen = Path(__file__), "(numpys or plus_one) and 784 and serial"
     command = [sys.executable, "-m", "pytest", "-q", here, "-k", chosen, "-p", "no:cacheprovider"]
     machine = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(command, env=os.environ | machine, cwd=here.parent.parent, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert " passed" in run.stdout
+    assert "25 passed" in run.stdout
 
 
-WORDS, TILED = np.zeros((2, 3), np.uint64), np.zeros((1, 3, 16), np.uint64)
-LIMITS = np.zeros(16, np.int32)
+WORDS, SIXTEEN = np.zeros((2, 3), np.uint64), np.zeros(16, np.int32)
+NEURONS = Neurons(np.zeros((16, 3), np.uint64), 192)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: kernels.distances(WORDS.astype(np.int64), TILED), "expected contiguous rows"),
-        (lambda: kernels.distances(WORDS[:, ::2], TILED[:, ::2]), "expected contiguous"),
-        (lambda: kernels.distances(WORDS[:, :2].copy(), TILED), r"got uint64 of shape \(2, 2\)"),
-        (lambda: kernels.distances(WORDS[0], TILED), r"got uint64 of shape \(3,\)"),
-        (lambda: kernels.distances(WORDS, TILED.view(np.uint32)), r"uint32 of shape \(1, 3, 32\)"),
-        (lambda: kernels.distances(WORDS, TILED, np.zeros((2, 16))), r"int32 out of shape \(2, 16\), got float64"),
-        (lambda: kernels.distances(WORDS, TILED, np.zeros((2, 8), np.int32)), r"got int32 of shape \(2, 8\)"),
-        (lambda: kernels.fire(WORDS, TILED, LIMITS.astype(float)), "expected 16 int32 limits, got float64"),
-        (lambda: kernels.fire(WORDS, TILED, LIMITS[:3]), r"expected 16 int32 limits, got int32 of \(3,\)"),
-        (lambda: kernels.pack_pixels(np.zeros((2, 3))), r"expected uint8 pixels of shape \(N, K\), got float64"),
-        (lambda: kernels.pack_pixels(np.zeros(3, np.uint8)), r"got uint8 of shape \(3,\)"),
+        (lambda: Neurons(np.zeros((2, 3)), 3), r"expected weights .*, got float64 of shape \(2, 3\)"),
+        (lambda: Neurons(WORDS[0], 3), r"got uint64 of shape \(3,\)"),
+        (lambda: Neurons(WORDS, 192, SIXTEEN), r"and thresholds of shape \(16,\)"),
+        (lambda: NEURONS.products(WORDS.astype(np.int64)), r"expected \(N, 3\) uint64 rows, got int64"),
+        (lambda: NEURONS.products(WORDS.astype(np.uint8)), "got uint8"),
+        (lambda: NEURONS.products(WORDS[:, :2]), r"got uint64 of shape \(2, 2\)"),
+        (lambda: NEURONS.signs(WORDS[0]), r"got uint64 of shape \(3,\)"),
+        (lambda: pixel_signs(np.zeros((2, 16)), SIXTEEN), r"expected \(N, K\) uint8 pixels .*, got float64"),
+        (lambda: pixel_signs(np.zeros((2, 3), np.uint8), SIXTEEN), r"uint8 of \(2, 3\) and int32 of \(16,\)"),
+        (lambda: pixel_signs(np.zeros((2, 16), np.uint8), SIXTEEN.astype(float)), "float64"),
     ],
 )
 def test_memory_is_read_only_where_it_is_what_it_should_be(call, message):
@@ -146,6 +159,13 @@ def test_memory_is_read_only_where_it_is_what_it_should_be(call, message):
         call()
 
 
-def test_no_rows_are_no_rows():
-    assert kernels.distances(WORDS[:0], TILED).shape == (0, 16)
-    assert kernels.fire(WORDS[:0], TILED, LIMITS).shape == (0, 1)
+def test_rows_need_not_be_contiguous(case):
+    x, neurons, expected = case(9, 784, 300)
+    assert np.array_equal(neurons.products(np.asfortranarray(x)), expected)
+    assert np.array_equal(neurons.products(x.repeat(2, axis=0)[::2]), expected)
+
+
+def test_no_rows_are_no_rows(case):
+    x, neurons, _ = case(0, 70, 20)
+    assert neurons.products(x).shape == (0, 20)
+    assert neurons.signs(x).shape == (0, 1)

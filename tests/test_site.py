@@ -14,6 +14,7 @@ from mkdocs.exceptions import Abort
 from nbformat import v4
 
 import bnn_tutorial as bnn
+from bnn_tutorial import packed
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -88,9 +89,10 @@ def strict_build(docs):
 
 def test_every_public_name_is_documented(site):
     html = "".join(page.read_text(encoding="utf-8") for page in site.glob("api/*/index.html"))
-    objects = [getattr(bnn, name) for name in bnn.__all__ if name not in ("plots", "kernels")]
+    objects = [getattr(bnn, name) for name in bnn.__all__ if name != "plots"]
     objects += [getattr(bnn.plots, name) for name in bnn.plots.__all__ if name.startswith("plot_")]
-    objects += [getattr(bnn.kernels, name) for name in bnn.kernels.__all__]
+    wing = (packed.folding, packed.kernels, packed.network, packed.files)
+    objects += [getattr(module, name) for module in wing for name in module.__all__]
     names = [f"{getmodule(item).__name__}.{item.__name__}" for item in objects]
     assert [name for name in names if f'id="{name}"' not in html] == []
 

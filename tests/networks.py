@@ -1,0 +1,62 @@
+"""Networks that tests pack: one of each kind, with parameters as wild as training makes them."""
+
+from functools import partial
+
+import torch
+from torch import nn
+
+import bnn_tutorial as bnn
+
+NORMALISED = {"activation": bnn.clipped_sign_ste, "normalise": True}
+DENSE = partial(bnn.GenDense, forward_map=bnn.binary_linear)
+CONV = partial(bnn.GenConv2d, forward_map=bnn.binary_conv2d, **NORMALISED)
+
+
+def strides(generator):
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        CONV(1, 5, 3, stride=2, generator=generator),
+        CONV(5, 6, 4, stride=3, pool=2, generator=generator),
+        nn.Flatten(),
+        DENSE(24, 10, generator=generator),
+    )
+
+
+def convnet_of_one_bit_pixels(generator):
+    return nn.Sequential(
+        bnn.BinaryInput(0.3), *bnn.binary_convnet((8, 16), (3, 3), (10,), activation=bnn.sign_ste, generator=generator)
+    )
+
+
+def two_channels_to_dense(generator):
+    """Pixels in two channels lie in another order for the kernels than for PyTorch."""
+    return nn.Sequential(nn.Unflatten(1, (2, 14, 28)), nn.Flatten(), DENSE(784, 10, generator=generator))
+
+
+NETWORKS = {
+    "tutorial": bnn.tutorial_mlp,
+    "normalised": partial(bnn.binary_mlp, **NORMALISED),
+    "one-bit pixels": partial(bnn.binary_mlp, (784, 65, 64, 10), **NORMALISED, binary_input=True, dropout=0.1),
+    "no hidden layer": partial(bnn.binary_mlp, (784, 10), normalise=False),
+    "stochastic": partial(bnn.binary_mlp, (784, 30, 10), activation=bnn.stochastic_sign_ste, normalise=False),
+    "convnet": partial(bnn.binary_convnet, (9, 33, 70), (5, 3, 2), (20, 10)),
+    "one convolution": partial(bnn.binary_convnet, (4,), (28,), (10,)),
+    "convnet of one-bit pixels": convnet_of_one_bit_pixels,
+    "strides": strides,
+    "two channels": two_channels_to_dense,
+}
+
+
+def shaken(model, generator, bias=5.0):
+    """Scales of both signs, some zero, all else spread."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            units = len(module.bias)
+            kept = torch.rand(units, generator=generator) > 0.1
+            module.weight.data = torch.randn(units, generator=generator) * kept
+            module.bias.data = torch.randn(units, generator=generator)
+            module.running_mean = bias * torch.randn(units, generator=generator)
+            module.running_var = 0.1 + 50 * torch.rand(units, generator=generator)
+        elif getattr(module, "bias", None) is not None:
+            module.bias.data = bias * torch.randn(len(module.bias), generator=generator)
+    return model.eval()

@@ -1,0 +1,184 @@
+"""Packed networks against PyTorch's own float64, and against the classes of float32."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import DENSE, NETWORKS, shaken
+from torch import nn
+
+import bnn_tutorial as bnn
+from bnn_tutorial import packed
+from bnn_tutorial.packed import PackedNetwork, network
+
+
+def layers_in_float64(model, images, hidden):
+    """What PyTorch computes in float64 for each layer before its sign, from what the packed layer before it gave."""
+    x, hidden = images.double() / 255, iter(hidden)
+    for module in deepcopy(model).double().eval():
+        activation, module.activation = getattr(module, "activation", None), None
+        with torch.no_grad():
+            x = module(x)
+        if isinstance(module, bnn.GenDense | bnn.GenConv2d):
+            yield x.numpy()
+        if activation is not None:
+            signs = torch.from_numpy(2.0 * next(hidden) - 1)
+            x = signs if signs.dim() == 2 else signs.permute(0, 3, 1, 2)  # ours are channels last
+
+
+def assert_exact(model, images, share_of_ties=0.0):
+    """Signs are float64's but where it is within its rounding of 0, logits to the last digits."""
+    ours = PackedNetwork.from_model(model)
+    hidden = ours.hidden(images)
+    *before_signs, logits = layers_in_float64(model, images, hidden)
+    for bits, z, layer in zip(hidden, before_signs, ours.layers, strict=False):
+        bits = bits if bits.ndim == 2 else bits.transpose(0, 3, 1, 2)
+        tied = np.abs(z) <= 1e-12 * layer.inputs
+        assert np.array_equal(bits[~tied], z[~tied] >= 0)
+        assert tied.mean() <= share_of_ties
+    np.testing.assert_allclose(ours.logits(images), logits, rtol=1e-12, atol=1e-12 * np.abs(logits).max())
+    assert np.array_equal(ours.predict(images), ours.logits(images).argmax(axis=1))
+
+
+@pytest.fixture
+def images(subset):
+    return subset.test_images[:200]
+
+
+@pytest.fixture(params=NETWORKS)
+def model(request, generator):
+    return shaken(NETWORKS[request.param](generator=generator), generator)
+
+
+def test_packed_is_float64(model, images):
+    assert_exact(model, images)
+
+
+def test_packed_names_the_classes_of_float32(model, images):
+    with bnn.eval_mode(model):
+        expected = model(bnn.scale_pixels(images)).argmax(dim=1)
+    assert np.array_equal(PackedNetwork.from_model(model).predict(images), expected)
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_all_test_images_after_training(full, normalise):
+    model = bnn.binary_mlp(activation=bnn.clipped_sign_ste, normalise=normalise)
+    bnn.train(bnn.TrainConfig(epochs=1, learning_rate=3e-3, device="cpu"), full, model, progress=False)
+    assert_exact(model, full.test_images, share_of_ties=1e-6)
+    with bnn.eval_mode(model):
+        expected = model(bnn.scale_pixels(full.test_images)).argmax(dim=1)
+    assert np.array_equal(PackedNetwork.from_model(model).predict(full.test_images), expected)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    widths=st.lists(st.integers(1, 130), min_size=2, max_size=5),
+    normalise=st.booleans(),
+    binary_input=st.booleans(),
+    bias=st.sampled_from([0.0, 1.0, 100.0, 1e30]),
+    seed=st.integers(0, 2**32),
+)
+def test_random_networks_are_exact(widths, normalise, binary_input, bias, seed):
+    generator = torch.Generator().manual_seed(seed)
+    model = bnn.binary_mlp(
+        widths, activation=bnn.sign_ste, normalise=normalise, binary_input=binary_input, generator=generator
+    )
+    images = torch.randint(0, 256, (20, widths[0]), dtype=torch.uint8, generator=generator)
+    assert_exact(shaken(model, generator, bias), images, share_of_ties=1.0)
+
+
+@pytest.mark.parametrize("binary_input", [True, False])
+@pytest.mark.parametrize("scale", [1.0, -1.0])
+@pytest.mark.parametrize("mean", [-3.0, -1.0, 0.0, 1.0, 2.0, 3.0])
+def test_a_sum_on_the_threshold_gives_plus_one(binary_input, scale, mean):
+    """All sums of three inputs of 0 or full ink, whole in float64 too, and batch norm exactly on one of them."""
+    model = bnn.binary_mlp((3, 1, 1), activation=bnn.sign_ste, normalise=True, binary_input=binary_input).eval()
+    model[-2].weight.data.fill_(1.0)
+    model[-2].norm.weight.data.fill_(scale)
+    model[-2].norm.running_mean.fill_(mean)
+    ink = torch.tensor([[i >> k & 1 for k in range(3)] for i in range(8)], dtype=torch.uint8)
+    sums = (2.0 * ink - 1 if binary_input else ink.double()).sum(dim=1)
+    (hidden,) = PackedNetwork.from_model(model).hidden(255 * ink)
+    assert np.array_equal(hidden[:, 0], scale * (sums - mean) >= 0)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0, 1.5])
+def test_one_bit_pixels_are_those_of_the_model(threshold):
+    model = nn.Sequential(bnn.BinaryInput(threshold), DENSE(1, 1, bias=False))
+    pixels = torch.arange(256, dtype=torch.uint8)[:, None]
+    with torch.no_grad():
+        expected = model(bnn.scale_pixels(pixels)).double()
+    assert np.array_equal(PackedNetwork.from_model(model).logits(pixels), expected)
+
+
+def test_many_images_are_as_each_alone(model, images, monkeypatch):
+    whole = PackedNetwork.from_model(model)
+    monkeypatch.setattr(network, "MEMORY", 10_000)
+    in_chunks = PackedNetwork.from_model(model)
+    assert in_chunks._chunk < len(images) < whole._chunk
+    for ours, theirs in zip(in_chunks.hidden(images), whole.hidden(images), strict=True):
+        assert np.array_equal(ours, theirs)
+    assert np.array_equal(in_chunks.logits(images), whole.logits(images))
+    alone = np.concatenate([whole.logits(images[i : i + 1]) for i in range(20)])
+    assert np.array_equal(alone, whole.logits(images)[:20])
+
+
+def test_no_images_have_no_classes(model, images):
+    ours = PackedNetwork.from_model(model)
+    assert ours.logits(images[:0]).shape == (0, 10)
+    assert ours.predict(images[:0]).dtype == ours.predict(images.numpy()).dtype == np.int64
+    assert [len(bits) for bits in ours.hidden(images[:0])] == [0] * (len(ours.layers) - 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [torch.zeros(2, 784), np.zeros((2, 783), np.uint8), np.zeros(784, np.uint8), np.zeros((2, 28, 28), np.uint8)],
+)
+def test_images_that_do_not_fit_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"expected uint8 images of shape \(N, 784\), got"):
+        PackedNetwork.from_model(bnn.binary_mlp()).predict(wrong)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([DENSE(4, 3, activation=bnn.sign), DENSE(4, 2)], "a layer of 4 inputs gets 3"),
+        ([DENSE(2**22 + 1, 1, activation=bnn.sign), DENSE(1, 2)], "a neuron of 4,194,305 inputs, more than 4,194,304"),
+    ],
+)
+def test_layers_that_cannot_be_run_are_refused(layers, message):
+    with pytest.raises(ValueError, match=message):
+        PackedNetwork.from_model(nn.Sequential(*layers))
+
+
+def test_summary_counts_what_the_file_holds(tmp_path):
+    ours = PackedNetwork.from_model(bnn.binary_mlp())
+    total = ours.summary().loc["total"].astype(int).tolist()
+    assert total == [266_200, 400 + 20, 33_330 + 4 * 400 + 8 * 20]  # each row in whole bytes
+    ours.save(tmp_path / "network")
+    assert total[2] < (tmp_path / "network").stat().st_size < 40_000
+
+
+# The network that comes with the package
+
+
+def test_the_pretrained_network_reads_digits(subset):
+    ours = packed.load_pretrained()
+    assert (ours.predict(subset.test_images) == subset.test_labels.numpy()).mean() > 0.95
+    assert ours.summary().loc["total", "one_bit_weights"] == 266_200
+    assert {"command", "settings", "seed", "data", "accuracy", "versions"} == set(ours.provenance)
+
+
+def test_the_pretrained_network_is_as_good_as_it_says(full):
+    ours = packed.load_pretrained("mnist")
+    accuracy = (ours.predict(full.test_images) == full.test_labels.numpy()).mean()
+    assert f"{accuracy:.4f}" == ours.provenance["accuracy"]
+    assert accuracy > 0.979
+
+
+def test_an_unknown_pretrained_network_is_refused():
+    with pytest.raises(ValueError, match="there is no pretrained network 'cifar', only mnist"):
+        packed.load_pretrained("cifar")
