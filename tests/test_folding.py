@@ -75,7 +75,10 @@ def test_a_pixel_on_the_threshold_is_plus_one(threshold):
 
 def with_value(value, norm=False):
     model = bnn.binary_mlp((4, 3, 2), activation=bnn.sign_ste, normalise=norm)
-    (model[0].norm.running_var if norm else model[0].bias.data)[1] = value
+    if norm:
+        model[0].norm.eps, model[0].norm.running_var[1] = 0, value
+    else:
+        model[0].bias.data[1] = value
     return model
 
 
@@ -102,6 +105,7 @@ SIGN, UNFLATTEN = {"activation": bnn.sign}, nn.Unflatten(1, (1, 2, 2))
         (with_value(torch.nan), "layer 0, .* parameters that are not finite"),
         (with_value(torch.inf), "layer 0, .* parameters that are not finite"),
         (with_value(-1.0, norm=True), "layer 0, .* parameters that are not finite"),
+        (with_value(0.0, norm=True), "layer 0, .* parameters that are not finite"),
     ],
 )
 def test_a_model_that_cannot_be_packed_exactly_is_refused_with_the_reason(model, message):

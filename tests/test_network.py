@@ -64,8 +64,8 @@ def test_packed_names_the_classes_of_float32(model, images):
 
 
 @pytest.mark.parametrize("normalise", [False, True])
-def test_all_test_images_after_training(full, normalise):
-    model = bnn.binary_mlp(activation=bnn.clipped_sign_ste, normalise=normalise)
+def test_all_test_images_after_training(full, normalise, generator):
+    model = bnn.binary_mlp(activation=bnn.clipped_sign_ste, normalise=normalise, generator=generator)
     bnn.train(bnn.TrainConfig(epochs=1, learning_rate=3e-3, device="cpu"), full, model, progress=False)
     assert_exact(model, full.test_images, share_of_ties=1e-6)
     with bnn.eval_mode(model):
