@@ -60,4 +60,4 @@ def squared_hinge(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
 def _scaled(logits: Tensor, scale: float) -> Tensor:
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale}")
-    return scale * logits
+    return logits if scale == 1 else scale * logits

@@ -67,7 +67,7 @@ def binary_convnet(
     activation: Activation = clipped_sign_ste,
     generator: torch.Generator | None = None,
 ) -> nn.Sequential:
-    """A convolutional network for images of 28x28 pixels, with binary weights, binary activations and real logits.
+    """A convolutional network, (N, 784) -> (N, widths[-1]), with binary weights, binary activations and real logits.
 
     Convolutions without padding, each but the last with 2×2 max pooling, then dense layers, all batch-normalised. By
     default it has the 93,088 weights of the network in Larq's tutorial (docs.larq.dev).
@@ -77,9 +77,6 @@ def binary_convnet(
         widths: of the dense layers, the classes last.
         activation: of all layers but the last.
         generator: where the start comes from; default PyTorch's global one.
-
-    Returns:
-        A `Sequential`: float pixels in [0, 1], (N, 784) -> logits, (N, widths[-1]).
     """
     if not channels or len(channels) != len(kernel_sizes) or not widths:
         got = f"{tuple(channels)}, {tuple(kernel_sizes)} and {tuple(widths)}"

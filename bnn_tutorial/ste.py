@@ -33,13 +33,13 @@ def sign(x: Tensor) -> Tensor:
         ([-1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
     """
     _check_float(x)
-    return torch.sign(torch.sign(x) + 0.5)  # -1, 0, +1 become -0.5, 0.5, 1.5: no third value is left
+    return torch.sign(x).add_(0.5).sign_()  # -1, 0, +1 become -0.5, 0.5, 1.5: no third value is left
 
 
 def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
     """The values of `forward` with the gradient of `backward`: what every estimator below consists of.
 
-    `backward - backward.detach()` is 0, so it changes no value, but its gradient is that of `backward`.
+    `backward - backward.detach()` is 0, so it adds nothing, but its gradient is that of `backward`.
 
     Examples:
         >>> x = torch.tensor([-2.0, 0.5], requires_grad=True)
@@ -48,7 +48,7 @@ def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
         >>> y.tolist(), x.grad.tolist()  # 2x
         ([-2.0, 0.0], [-4.0, 1.0])
     """
-    return forward.detach() + (backward - backward.detach())
+    return (backward - backward.detach()).add_(forward.detach())
 
 
 def sign_ste(x: Tensor) -> Tensor:

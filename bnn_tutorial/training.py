@@ -197,7 +197,8 @@ def _epochs(config: TrainConfig, data: LabelledImages, model: nn.Module, progres
 
 
 def _step(config: TrainConfig, model: nn.Module, x: Tensor, y: Tensor, optimizer, scheduler) -> None:
-    loss = config.loss(model(x) / config.temperature, y)
+    logits = model(x)
+    loss = config.loss(logits if config.temperature == 1 else logits / config.temperature, y)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
