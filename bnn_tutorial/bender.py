@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bender_history", "beside_bender"]
 
-_COLUMNS = ("epoch", "loss_train", "loss_test", "acc_train", "acc_test")
 _ROWS = (
     (1, 1.900, 1.862, 0.789, 0.792),
     (2, 1.560, 1.542, 0.824, 0.830),
@@ -32,7 +31,7 @@ def bender_history() -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame(_ROWS, columns=_COLUMNS)
+    return pd.DataFrame(_ROWS, columns=["epoch", "loss_train", "loss_test", "acc_train", "acc_test"])
 
 
 def beside_bender(history: pd.DataFrame) -> pd.DataFrame:

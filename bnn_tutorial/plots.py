@@ -121,10 +121,7 @@ def plot_decision(
 
 
 def plot_latent_weights(snapshots: dict[str, Tensor], bins: int = 101, ax: Axes | None = None) -> Axes:
-    """How latent weights, tensors of any shape by their labels, are spread: from light (the first) to dark (the last).
-
-    An odd number of bins has one in the middle, around 0.
-    """
+    """How latent weights, tensors of any shape by label, are spread: from light (the first) to dark (the last)."""
     import matplotlib as mpl
 
     ax = _axes(ax)

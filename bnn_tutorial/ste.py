@@ -162,6 +162,9 @@ def swish_sign(x: Tensor, beta: float = 5.0) -> Tensor:
     return straight_through(forward=sign(x), backward=2 * torch.sigmoid(u) * (1 + u * torch.sigmoid(-u)))
 
 
+SIGNS = (sign, sign_ste, clipped_sign_ste, tanh_sign, approx_sign, swish_sign)  # their values: what can be packed
+
+
 def most_likely(estimator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The rule for evaluation: `sign_ste` for the stochastic sign (or a `functools.partial` of it), else the estimator.
 

@@ -56,7 +56,7 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
     calls = _trace(model, modules.values(), input_shape)
     table = pd.DataFrame.from_dict({name: _row(m, calls[m]) for name, m in modules.items()}, orient="index")
     table.loc["total"] = table.sum()
-    table.insert(4, "compression", table["bytes_now"] / table["bytes_packed"])
+    table.insert(table.columns.get_loc("bytes_packed") + 1, "compression", table["bytes_now"] / table["bytes_packed"])
     return table.rename_axis("layer")
 
 

@@ -48,7 +48,7 @@ TEACHER = Recipe(CONFIG, float_convnet)
 def images(name: str) -> bnn.LabelledImages:
     """ "MNIST", or "MNIST, held out": its training set alone, by `hold_out`."""
     data = bnn.load_mnist()
-    return bnn.hold_out(data) if name.endswith(", held out") else data
+    return {"MNIST": data, "MNIST, held out": bnn.hold_out(data)}[name]
 
 
 if __name__ == "__main__":

@@ -61,10 +61,8 @@ def opened(page):
 
 
 @pytest.fixture(scope="module")
-def test_set(request):
-    """The whole test set where it is, else the subset's."""
-    data = request.getfixturevalue("full" if os.environ.get("BNN_TUTORIAL_DATA") else "subset")
-    return data.test_images.numpy(), data.test_labels.numpy()
+def test_set(full):
+    return full.test_images.numpy(), full.test_labels.numpy()
 
 
 def put(page, name, content):

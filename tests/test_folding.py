@@ -9,6 +9,7 @@ from networks import CONV, DENSE
 from torch import nn
 
 import bnn_tutorial as bnn
+from bnn_tutorial import ste
 from bnn_tutorial.packed.folding import fold, fold_sign
 
 GAMMAS = [1, -1, 0.0, -0.0, 0.3, -0.7, 1e-38, -1e-38, 1e-45, 3e38, -3e38]
@@ -111,3 +112,9 @@ SIGN, UNFLATTEN = {"activation": bnn.sign}, nn.Unflatten(1, (1, 2, 2))
 def test_a_model_that_cannot_be_packed_exactly_is_refused_with_the_reason(model, message):
     with pytest.raises(ValueError, match=message):
         fold(model)
+
+
+@pytest.mark.parametrize("name", [name for name in ste.__all__ if name.endswith(("sign", "_ste"))])
+def test_a_network_of_every_estimator_can_be_packed(name):
+    _, _, layers = fold(bnn.binary_mlp((4, 3, 2), activation=getattr(bnn, name)))
+    assert layers[0].threshold.shape == (3,)

@@ -4,8 +4,10 @@ import json
 import re
 import shutil
 from base64 import b64decode
+from importlib import import_module
 from inspect import getmodule
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 from mkdocs.commands.build import build
@@ -89,11 +91,12 @@ def strict_build(docs):
 
 def test_every_public_name_is_documented(site):
     html = "".join(page.read_text(encoding="utf-8") for page in site.glob("api/*/index.html"))
-    objects = [getattr(bnn, name) for name in bnn.__all__ if name != "plots"]
-    objects += [getattr(bnn.plots, name) for name in bnn.plots.__all__ if name.startswith("plot_")]
-    wing = (packed.folding, packed.kernels, packed.network, packed.files)
-    objects += [getattr(module, name) for module in wing for name in module.__all__]
-    names = [f"{getmodule(item).__name__}.{item.__name__}" for item in objects]
+    modules = [
+        import_module(info.name) for info in walk_packages(bnn.__path__, "bnn_tutorial.") if "__" not in info.name
+    ]
+    objects = [getattr(module, name) for module in modules if module is not packed for name in module.__all__]
+    functions = [item for item in objects if callable(item)]
+    names = [f"{getmodule(item).__name__}.{item.__name__}" for item in functions]
     assert [name for name in names if f'id="{name}"' not in html] == []
 
 

@@ -27,7 +27,6 @@ __all__ = ["FoldedLayer", "fold", "fold_layer", "fold_sign"]
 
 UNIT = 255  # an 8-bit pixel of full ink, 1.0 for the model
 WIDEST = 2**22  # inputs of a neuron, so that sums of as many pixels fit into 32 bits
-SIGNS = (ste.sign, ste.sign_ste, ste.clipped_sign_ste, ste.tanh_sign, ste.approx_sign, ste.swish_sign)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +156,7 @@ def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, shape: tuple[i
     convolution = isinstance(layer, GenConv2d)
     exact = binary_conv2d if convolution else binary_linear
     activation = layer.activation and ste.most_likely(layer.activation)  # the stochastic sign is a sign in `eval` mode
-    is_sign, bare = getattr(activation, "func", activation) in SIGNS, activation is None and not convolution
+    is_sign, bare = getattr(activation, "func", activation) in ste.SIGNS, activation is None and not convolution
     numbers = [layer.weight.detach().cpu().numpy(), *_batch_norm(layer)]
     finite = all(np.isfinite(n).all() for n in numbers) and (numbers[2] > 0).all()  # 2: σ
     refusals = {

@@ -103,4 +103,4 @@ TEACHER = changed(teacher.TEACHER, epochs=8, augment=as_drawn)
 RECIPE = changed(TEN_EPOCHS, epochs=100, batch_size=128, learning_rate=0.01, augment=as_drawn, taught=True)
 
 if __name__ == "__main__":
-    train_and_save(FILE, RECIPE, teacher.images("full"), "experiments.drawing.recipe", TEACHER)
+    train_and_save(FILE, RECIPE, teacher.images("MNIST"), "experiments.drawing.recipe", TEACHER)
