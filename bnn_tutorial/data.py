@@ -66,20 +66,20 @@ def load_mnist() -> LabelledImages:
     return LabelledImages(*train_set, *test_set, name="MNIST")
 
 
-def load_images(name: str, root: str | Path, **options) -> LabelledImages:
+def load_images(name: str, root: str | Path, **options: object) -> LabelledImages:
     """A data set of grey images from `torchvision.datasets`, downloaded and checked by torchvision where it is missing.
 
     Args:
         name: of the class there, for example "FashionMNIST", "KMNIST" or "QMNIST".
         root: the folder that holds, or shall hold, torchvision's folder of that name.
-        options: further arguments of the class, such as `split="letters"` of "EMNIST".
+        options: further arguments of the class, such as `split="digits"` of "EMNIST"; transforms have no effect.
 
     Raises:
         ValueError: if there is no such set, its images are not grey, its files are damaged or pickles, or it cannot be
             downloaded.
     """
     dataset = getattr(_torchvision().datasets, name, None)
-    if dataset is None:
+    if not isinstance(dataset, type):
         raise ValueError(f"torchvision.datasets has no {name!r}: expected a class such as 'FashionMNIST'")
     if pickles := list(Path(root, name, "processed").glob("*.pt")):
         raise ValueError(f"{pickles[0]} is a pickle of an old torchvision, and pickles are never loaded: delete it")
@@ -87,7 +87,7 @@ def load_images(name: str, root: str | Path, **options) -> LabelledImages:
         splits = [dataset(root, train=train, download=True, **options) for train in (True, False)]
     except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
         got = f"{name} in {root} can neither be read nor downloaded ({error!r})"
-        raise ValueError(f"{got}: delete its folder to download it anew") from error
+        raise ValueError(f"{got}: if its own files there are damaged, delete those") from error
     return LabelledImages(*(tensor for split in splits for tensor in _grey(split)), name=name)
 
 
@@ -104,11 +104,6 @@ def hold_out(data: LabelledImages, images: int = 10_000) -> LabelledImages:
 
     Choices are made on them (hyper-parameters, options, when to stop), so that the test set is looked at once, at the
     end. No image of the test set is in the result. At least 1 image is held out, and at least 1 is left.
-
-    Examples:
-        >>> split = hold_out(load_mnist())
-        >>> len(split.train_images), len(split.test_images), split.name
-        (50000, 10000, 'MNIST, held out')
     """
     if not 1 <= images < len(data.train_images):
         raise ValueError(f"images must be from 1 to {len(data.train_images) - 1}, got {images}")

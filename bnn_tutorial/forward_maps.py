@@ -26,7 +26,7 @@ class ForwardMap(Protocol):
     convolution, `layer.stride` and `layer.padding`.
 
     Examples:
-        >>> from bnn_tutorial import GenDense
+        >>> from bnn_tutorial import GenDense, sign_ste
         >>> def ternary_linear(layer, x):
         ...     weight = sign_ste(layer.weight) * (layer.weight.abs() > 0.05)
         ...     return F.linear(x, weight, layer.bias)
@@ -42,7 +42,7 @@ class ForwardMap(Protocol):
 def binary_weights(forward_map: ForwardMap) -> ForwardMap:
     """Mark a map of which a trained layer has to keep one bit a weight, its sign.
 
-    `summary` then counts the layer's weights as one bit each, and clamping and the flip ratio include it. A map may add
+    `summary` then counts its weights as one bit each; clamping, the flip ratio and `Bop` include it. A map may add
     a scale for each unit, as XNOR-Net's does; `summary` does not see such scales.
     """
     forward_map.binary_weights = True

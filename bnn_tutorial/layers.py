@@ -1,4 +1,7 @@
-"""Layers that own the parameters and leave the computation to a forward map."""
+"""Layers that own the parameters and leave the computation to a forward map.
+
+*Latent weights* are the real numbers that the optimizer updates; a binary forward map uses only their signs.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,12 +53,7 @@ class _GenLayer(nn.Module):
 
 
 class BinaryInput(nn.Module):
-    """Pixels in [0, 1] as one bit each: +1 where a pixel is at least the threshold, else -1. No gradient passes.
-
-    Examples:
-        >>> BinaryInput()(torch.tensor([[0.0, 0.4, 0.5, 1.0]])).tolist()
-        [[-1.0, -1.0, 1.0, 1.0]]
-    """
+    """Pixels in [0, 1] as one bit each: +1 where a pixel is at least the threshold, else -1. No gradient passes."""
 
     def __init__(self, threshold: float = 0.5):
         super().__init__()
@@ -72,13 +70,12 @@ class GenDense(_GenLayer):
     """A dense layer, z = activation(forward_map(layer, x)): `GenDense` in Bender.
 
     Args:
-        in_features, out_features: widths of the input and the output.
         activation: a function of one tensor, for example `sign_ste`; None: the pre-activation itself. In `eval` mode
             the stochastic sign gives its more probable value (`most_likely`).
         forward_map: `(layer, x) -> pre-activation`, see `ForwardMap`.
         bias: whether the layer has a bias, which starts at zero.
         normalise: batch-normalise the pre-activation. Such a layer has no bias.
-        generator: where the Glorot-uniform start comes from; default PyTorch's global one.
+        generator: for the initial weights, by `xavier_uniform_`; default PyTorch's global one.
 
     `weight`, (out_features, in_features), holds the latent weights; `bias` is (out_features,) or None. Called with
     anything but floating point (..., in_features), with `normalise` (N, in_features), the layer raises a `ValueError`.
@@ -122,21 +119,18 @@ class GenConv2d(_GenLayer):
     """A two-dimensional convolution, z = activation(forward_map(layer, x)): `GenConv` in Bender.
 
     Args:
-        in_channels, out_channels: channels of the input and the output.
         kernel_size: side of the square kernel in pixels.
         stride: step of the kernel in pixels.
         padding: rows and columns of zeros on each side.
         pool: side of the squares of which only the largest pre-activation is kept, before batch norm and activation: of
             four signs the largest is nearly always +1, of four sums it says more (XNOR-Net, section 3.2, arXiv
             1603.05279). 1: no pooling.
-        activation, forward_map, bias, normalise, generator: as in `GenDense`.
+
+    The other arguments are those of `GenDense`.
 
     `weight`, (out_channels, in_channels, kernel_size, kernel_size), holds the latent weights. The input is (N,
     in_channels, H, W).
 
-    Examples:
-        >>> GenConv2d(1, 32, kernel_size=3)(torch.zeros(5, 1, 28, 28)).shape
-        torch.Size([5, 32, 26, 26])
     """
 
     def __init__(
@@ -153,6 +147,9 @@ class GenConv2d(_GenLayer):
         normalise: bool = False,
         generator: torch.Generator | None = None,
     ):
+        if min(stride, pool) < 1 or padding < 0:
+            got = f"{stride}, {pool} and {padding}"
+            raise ValueError(f"stride and pool must be at least 1 and padding at least 0, got {got}")
         weight_shape = (out_channels, in_channels, kernel_size, kernel_size)
         norm = nn.BatchNorm2d(out_channels) if normalise else None
         super().__init__(weight_shape, activation, forward_map, bias, norm, generator)
@@ -176,13 +173,13 @@ def binary_layers(model: nn.Module) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def clamp_latent_weights_(model: nn.Module, limit: float = 1.0) -> None:
-    """Clamp the latent weights of the binary layers to [-limit, limit], in place, so that none drifts out of reach.
+def clamp_latent_weights_(model: nn.Module) -> None:
+    """Clamp the latent weights of the binary layers to [-1, 1], in place, so that none drifts out of reach.
 
     No sign changes by it. Source: BinaryConnect, section 2.4 (arXiv 1511.00363).
     """
     for layer in binary_layers(model):
-        layer.weight.clamp_(-limit, limit)
+        layer.weight.clamp_(-1, 1)
 
 
 @contextmanager

@@ -24,9 +24,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
     Args:
         logits: (N, classes) float.
         targets: classes or probabilities, see above.
-        scale: positive; an inverse temperature. The outputs of a binary layer are whole numbers up to its width, for
-            which softmax is nearly 0 or 1 before anything is learned; below 1 the scale brings it back between them. It
-            does not change which logit is the largest.
+        scale: positive; an inverse temperature. Without batch norm the logits of a binary layer are, but
+            for the bias, whole numbers up to its number of inputs, for which softmax is nearly 0 or 1 before anything
+            is learned; a scale below 1 brings it back between them. It changes no order.
 
     Examples:
         >>> import torch

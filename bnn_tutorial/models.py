@@ -43,7 +43,7 @@ def binary_mlp(
         normalise: batch-normalise each pre-activation, the outputs too.
         binary_input: take the pixels as one bit each, by `BinaryInput`.
         dropout: probability that a hidden unit is set to 0 in training.
-        generator: where the start comes from; default PyTorch's global one.
+        generator: for the initial weights; default PyTorch's global one.
 
     Returns:
         A `Sequential` of `GenDense`: float pixels in [0, 1], (N, widths[0]) -> logits, (N, widths[-1]).
@@ -73,10 +73,11 @@ def binary_convnet(
     default it has the 93,088 weights of the network in Larq's tutorial (docs.larq.dev).
 
     Args:
-        channels, kernel_sizes: of the convolutions: channels and the sides of the square kernels in pixels.
+        channels: of the convolutions.
+        kernel_sizes: the sides of their square kernels in pixels.
         widths: of the dense layers, the classes last.
         activation: of all layers but the last.
-        generator: where the start comes from; default PyTorch's global one.
+        generator: for the initial weights; default PyTorch's global one.
     """
     if not channels or len(channels) != len(kernel_sizes) or not widths:
         got = f"{tuple(channels)}, {tuple(kernel_sizes)} and {tuple(widths)}"

@@ -20,7 +20,7 @@ class Bop(torch.optim.Adam):
         m <- (1 - adaptivity) m + adaptivity g,    w <- -w  where |m| > threshold and m has the sign of w
 
     The signs of the binary weights are taken at the start, which changes `model`. They are the first parameter group,
-    whose `lr` is the adaptivity, so a scheduler acts on it as on the learning rate. A step consumes their gradients.
+    whose `lr` is the adaptivity, so a scheduler acts on it as on the learning rate. `step` sets their `grad` to None.
 
     Args:
         model: with binary layers.

@@ -28,7 +28,7 @@ __all__ = [
 # Okabe and Ito's colours, which are told apart by eyes that see fewer of them, too.
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
 
-_QUANTITIES = {"loss": "cross-entropy (nats)", "acc": "accuracy (share of the images)"}
+_QUANTITIES = {"loss": "loss (cross-entropy in nats)", "acc": "accuracy (share of the images)"}
 
 
 def plot_estimator(estimator: Callable[[Tensor], Tensor], limit: float = 2.5, ax: Axes | None = None) -> Axes:
@@ -101,7 +101,8 @@ def plot_decision(
 
     Args:
         model: (N, 2) float -> logits, (N, 2). It is called as it is: `eval` mode and `no_grad` are the caller's.
-        points, labels: (N, 2) float and (N,) int64, 0 or 1: blue or orange.
+        points: (N, 2) float.
+        labels: (N,) int64, 0 or 1: blue or orange.
         limit: both axes run from -limit to limit.
     """
     from matplotlib.colors import ListedColormap

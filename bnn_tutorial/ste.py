@@ -37,7 +37,7 @@ def sign(x: Tensor) -> Tensor:
 
 
 def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
-    """The values of `forward` with the gradient of `backward`: what every estimator below consists of.
+    """The values of `forward` with the gradient of `backward`, a tensor of its shape: what estimators consist of.
 
     `backward - backward.detach()` is 0, so it adds nothing, but its gradient is that of `backward`.
 
@@ -141,6 +141,7 @@ def approx_sign(x: Tensor) -> Tensor:
 
     Source: Bi-Real Net (Liu et al. 2018, arXiv 1808.00278).
     """
+    _check_float(x)
     c = x.clamp(-1, 1)
     return straight_through(forward=sign(x), backward=c * (2 - c.abs()))
 
@@ -157,6 +158,7 @@ def swish_sign(x: Tensor, beta: float = 5.0) -> Tensor:
 
     Source: BNN+ (Darabi et al. 2018, arXiv 1812.11800).
     """
+    _check_float(x)
     _check_positive("beta", beta)
     u = (beta * x).clamp(-1000, 1000)  # further out the slope is 0 anyway, and infinity times 0 would be NaN
     return straight_through(forward=sign(x), backward=2 * torch.sigmoid(u) * (1 + u * torch.sigmoid(-u)))

@@ -35,7 +35,8 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         - `bytes_packed`: what is left for inference, to the byte as `packed.PackedNetwork` stores it. Of a binary
           layer: a bit for each weight, each unit's rounded up to bytes, and what its bias or batch norm folds into,
           which is one int32 for a unit whose output is a sign (its threshold), two float64 for any other (scale and
-          shift). Of any other layer: 4 bytes for each parameter;
+          shift), and with pooling a bit a unit: whether batch norm's scale is negative. Of any other layer: 4 bytes for
+          each parameter;
         - `compression`: bytes_now / bytes_packed;
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.
@@ -75,7 +76,7 @@ def _trace(model: nn.Module, modules: Iterable[nn.Module], input_shape: Sequence
 def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> dict[str, int]:
     binary = has_binary_weights(module)
     one_bit = module.weight.numel() if binary else 0
-    norm = getattr(module, "norm", None)
+    norm = module.norm if isinstance(module, GenDense | GenConv2d) else None
     owners = [module] if norm is None else [module, norm]
     parameters = sum(p.numel() for owner in owners for p in owner.parameters(recurse=False))
     buffers = sum(b.numel() for owner in owners for b in owner.buffers(recurse=False) if b.is_floating_point())

@@ -53,7 +53,7 @@ class TrainConfig:
             knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). It is run in `eval` mode and not trained.
         temperature: the training loss sees the logits, the teacher's and the student's, divided by it.
         score_images: how many training images, the first ones, `loss_train` and `acc_train` are taken over; None: all.
-        seed: of the network's start, the order of the images and everything random in the network.
+        seed: of the initial weights, the order of the images and everything random in the network.
         device: "cpu", "cuda", ...; None chooses CUDA where there is one, else the CPU.
     """
 
@@ -98,7 +98,8 @@ def evaluate(
 
     Args:
         model: float pixels in [0, 1] -> logits; it stays in the mode that it had.
-        images, labels: (N, pixels) uint8 and (N,) int64, on any device.
+        images: (N, pixels) uint8, on any device.
+        labels: (N,) int64.
         batch_size: images at a time; it bounds the memory and does not change the result.
         loss: as in `TrainConfig`.
     """
@@ -125,26 +126,26 @@ def train(
     it was after the last of them; in the first epoch it is a `KeyboardInterrupt`.
 
     Under `torchrun` each process takes its share of every batch, `DistributedDataParallel` averages the gradients, and
-    all processes return the same scores and network. Batch norm takes its statistics from a process's share.
+    all processes return the same scores and network. Batch norm takes its statistics from a process's share. Ctrl-C
+    ends all processes, and what they return then is not to be used.
 
     Args:
         config: default `TrainConfig()`, the tutorial's settings.
         data: default `load_mnist()`.
-        model: default `tutorial_mlp()`, started from the seed; a given one is trained in place.
+        model: default `tutorial_mlp()`, its initial weights from the seed; a given one is trained in place.
         progress: whether to show a bar.
 
     Returns:
-        The history, a row an epoch, and the trained network, on the device that it was trained on. Columns are
+        The history, a row an epoch, and the trained network, in training mode, on the device of the training. Columns:
 
         - `epoch`: from 1;
         - `loss_train`, `loss_test`: against the labels, in nats with the default loss;
         - `acc_train`, `acc_test`: shares in [0, 1];
-        - `flip_ratio`: share of the binary weights whose sign at the end of the epoch is not the one at its start;
+        - `flip_ratio`: share of the binary weights whose sign is not that of the epoch's start; NaN without any;
         - `seconds`: of training, without evaluation.
 
     Raises:
-        ValueError: if labels are out of a network's range, or there is nothing to train. Layers that images do not fit
-            say so themselves.
+        ValueError: if labels are out of a network's range, or there is nothing to train.
     """
     import pandas as pd
 
@@ -156,7 +157,7 @@ def train(
     _join_torchrun()
     rows, kept = [], None
     try:
-        with _seeded(config.seed):
+        with _seeded(config.seed, next(model.parameters()).device):
             for row in _epochs(config, data, model, progress):
                 rows, kept = [*rows, row], copy.deepcopy(model.state_dict())
     except KeyboardInterrupt:
@@ -213,6 +214,8 @@ def _batches(config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.
     permutation = torch.randperm(len(pixels), generator=order).to(pixels.device)
     # Equal parts instead of full batches and a rest: no step is noisier than the others.
     for batch in permutation.tensor_split(math.ceil(len(pixels) / config.batch_size)):
+        if dist.is_initialized() and len(batch) < dist.get_world_size():
+            raise ValueError(f"a batch of {len(batch)} is too small for {dist.get_world_size()} processes")
         share = batch[_rank() :: dist.get_world_size()] if dist.is_initialized() else batch
         x, y = pixels.index_select(0, share), targets.index_select(0, share)
         if config.augment is not None:
@@ -241,7 +244,7 @@ def _scores(config: TrainConfig, model: nn.Module, train_set: tuple, test_set: t
 def _signs(model: nn.Module) -> Tensor:
     """True for each binary weight that is +1, in one vector; empty without binary layers."""
     weights = [layer.weight.detach().flatten() for layer in binary_layers(model)]
-    return torch.cat(weights) >= 0 if weights else torch.empty(0, dtype=torch.bool)
+    return torch.cat(weights) >= 0 if weights else torch.empty(0, device=next(model.parameters()).device) >= 0
 
 
 def _rank() -> int:
@@ -256,19 +259,20 @@ def _join_torchrun() -> None:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Dropout takes no generator, so the global ones are seeded inside and given back as they were."""
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Dropout takes no generator, so the global ones, of CPU and GPU, are seeded inside and given back as they were."""
     # Not with `seed` itself, from which the network's start was drawn: the first noise would repeat it.
     noise = int(torch.randint(2**63 - 1, (), generator=torch.Generator().manual_seed(seed)))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(noise + _rank())
         yield
 
 
 def _device(name: str | None) -> torch.device:
-    if name is None and torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # torchrun gives each process its own GPU
-    return torch.device(name or "cpu")
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device == torch.device("cuda"):  # torchrun gives each process its own GPU
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))
+    return device
 
 
 def _check(config: TrainConfig, data: LabelledImages, model: nn.Module) -> None:

@@ -118,3 +118,10 @@ def test_a_model_that_cannot_be_packed_exactly_is_refused_with_the_reason(model,
 def test_a_network_of_every_estimator_can_be_packed(name):
     _, _, layers = fold(bnn.binary_mlp((4, 3, 2), activation=getattr(bnn, name)))
     assert layers[0].threshold.shape == (3,)
+
+
+def test_a_layer_that_is_there_twice_is_folded_twice():
+    shared = DENSE(4, 4, activation=bnn.sign)
+    _, _, layers = fold(nn.Sequential(DENSE(4, 4, activation=bnn.sign), shared, shared, DENSE(4, 2)))
+    assert len(layers) == 4
+    assert np.array_equal(layers[1].weight, layers[2].weight)

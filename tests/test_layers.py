@@ -187,6 +187,8 @@ def test_pytorchs_convolution_names_the_input_that_it_expected():
         (lambda: bnn.GenDense(0, 2), r"sizes must be at least 1, got a weight of shape \(2, 0\)"),
         (lambda: bnn.GenDense(2, -1), "sizes must be at least 1"),
         (lambda: bnn.GenConv2d(1, 1, kernel_size=0), "sizes must be at least 1"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, pool=0), "pool must be at least 1 .*, got 1, 0 and 0"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, padding=-1), "padding at least 0, got 1, 1 and -1"),
     ],
 )
 def test_impossible_sizes_are_refused(build, message):

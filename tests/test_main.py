@@ -50,7 +50,7 @@ def test_help_explains_each_option(capsys):
         main(["--help"])
     out = capsys.readouterr().out
     assert all(option in out for option in ("--epochs", "--seed", "--output"))
-    assert "784-300-100-10" in out
+    assert "Train the tutorial's network on MNIST" in out
 
 
 def test_beside_bender_pairs_the_columns():

@@ -133,7 +133,7 @@ def test_hard_sigmoid_against_numpy():
     np.testing.assert_allclose(bnn.hard_sigmoid(x).numpy(), np.clip(x.numpy() / 2 + 0.5, 0, 1), atol=1e-7)
 
 
-@pytest.mark.parametrize("function", [bnn.sign, bnn.sign_ste, bnn.stochastic_sign_ste, bnn.hard_sigmoid])
+@pytest.mark.parametrize("function", ALL)
 @pytest.mark.parametrize(("x", "came"), [(torch.tensor([1, 2]), "torch.int64"), (0.5, "float")])
 def test_anything_but_a_float_tensor_is_refused(function, x, came):
     with pytest.raises(TypeError, match=f"expected a floating-point tensor, got .*{came}"):

@@ -58,6 +58,8 @@ def write(
     path: Path, shape: Sequence[int], pixel_threshold: int | None, layers: Sequence[FoldedLayer], provenance: dict
 ) -> None:
     """Write beside the file first, and then move, so that a reader never sees half of it."""
+    if not all(type(text) is str for item in provenance.items() for text in item):
+        raise ValueError(f"provenance must be texts by their names, got {provenance}")
     network, stored = json.dumps(description(shape, pixel_threshold, layers)), tensors(layers)
     texts = {"network": network, "provenance": json.dumps(provenance)}
     content = save(stored, {"format": FORMAT, **texts, "sha256": digest(**texts, tensors=stored)})

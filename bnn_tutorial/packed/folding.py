@@ -1,4 +1,4 @@
-"""Folding: how a trained layer becomes bits and whole numbers, and nothing is rounded on the way.
+"""Folding: how a trained layer becomes bits and whole numbers.
 
 The weights of a binary layer are signs, and so are its inputs, but for the pixels that come first. So a neuron's sum S
 of inputs times weights is a whole number; with pixels as 0 to 255 in place of 0 to 1 it is one too, 255 times as large.
@@ -6,7 +6,8 @@ The batch norm and the sign that follow ask whether
 
     γ (S / unit - μ) / σ + β >= 0        unit: 255 for pixels, 1 for signs
 
-(a bias is a β with μ = 0, σ = γ = 1). As S grows, the answer changes once; one whole number says where.
+(a bias is a β with μ = 0, σ = γ = 1). As S grows, the answer changes once; one whole number, computed in float64, says
+where.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def fold_sign(mean: Array, sigma: Array, gamma: Array, beta: Array, unit: int, i
     sum is *large*. For γ = 0 the sign of β decides, and sign(0) = +1.
 
     Args:
-        mean, sigma, gamma, beta: μ, σ, γ, β, (M,) float64.
+        mean: μ of each neuron, (M,) float64, as are `sigma`, `gamma` and `beta`: σ, γ and β.
         unit: 255 if the inputs are pixels, 1 if they are signs.
         inputs: of a neuron, K.
 
@@ -119,7 +120,8 @@ def _batch_norm(layer: GenDense | GenConv2d) -> list[Array]:
 
 
 def fold(model: nn.Sequential) -> tuple[tuple[int, ...], int | None, list[FoldedLayer]]:
-    """Fold a network, as it is in `eval` mode: what `binary_mlp` or `binary_convnet` built, or the like.
+    """Fold a network, as it is in `eval` mode: what `binary_mlp` or `binary_convnet` built, or another `Sequential` of
+    `BinaryInput`, `nn.Unflatten`, `GenConv2d`, `nn.Flatten`, `GenDense` and `nn.Dropout`.
 
     Returns:
         The shape of an image, (pixels,) or (channels, height, width); the smallest pixel that `BinaryInput` makes +1,
@@ -128,17 +130,18 @@ def fold(model: nn.Sequential) -> tuple[tuple[int, ...], int | None, list[Folded
     Raises:
         ValueError: with the reason, if bits and whole numbers cannot compute exactly what the model does.
     """
-    *_, last = [None, *(m for m in model.modules() if isinstance(m, GenDense | GenConv2d))]
-    if last is None or not isinstance(model, nn.Sequential):
+    modules = list(model) if isinstance(model, nn.Sequential) else []  # a layer that is there twice, twice
+    last = max((i for i, m in enumerate(modules) if isinstance(m, GenDense | GenConv2d)), default=None)
+    if last is None:
         raise ValueError(f"expected a Sequential of layers, a GenDense at its end, got {model}")
     shape, pixel_threshold, layers = None, None, []
-    for number, module in model.named_children():
+    for number, module in enumerate(modules):
         name = f"layer {number}, {type(module).__name__}({module.extra_repr()})"
         match module:
             case GenDense() | GenConv2d():
-                _check(name, module, module is last, shape)
+                _check(name, module, number == last, shape)
                 shape, of_signs = shape or (module.in_features,), layers or pixel_threshold is not None
-                layers.append(fold_layer(module, 1 if of_signs else UNIT, module is last))
+                layers.append(fold_layer(module, 1 if of_signs else UNIT, number == last))
             case BinaryInput() if not layers and pixel_threshold is None:
                 pixels = torch.arange(UNIT + 1, dtype=torch.float64) / UNIT
                 pixel_threshold = int((module(pixels) < 0).sum())
@@ -147,7 +150,7 @@ def fold(model: nn.Sequential) -> tuple[tuple[int, ...], int | None, list[Folded
             case nn.Flatten(start_dim=1) | nn.Dropout():
                 pass
             case _:
-                raise ValueError(f"{name}: packing does not know it here, leave it out")
+                raise ValueError(f"{name}: packing does not know it here, see `fold`")
     return shape, pixel_threshold, layers
 
 

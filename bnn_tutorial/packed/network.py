@@ -24,9 +24,10 @@ MEMORY = 2**24  # bytes of a layer's input that are there at a time, of as many 
 
 
 class PackedNetwork:
-    """A trained binary network, one bit a weight, that computes what the trained one does in float64, exactly.
+    """A trained binary network, one bit a weight, that computes with whole numbers.
 
-    It has no latent weights, and no floats but a scale and a shift a class. Make one with `from_model` or `load`.
+    Its sums are exact. A hidden sign differs from PyTorch's in float64 only where rounding decides it there, a logit
+    only in its last digits. There are no floats but a scale and a shift a class. Make one with `from_model` or `load`.
 
     Attributes:
         shape: of an image: (pixels,), or (channels, height, width) where a convolution comes first.
