@@ -182,3 +182,9 @@ def test_the_pretrained_network_is_as_good_as_it_says(full):
 def test_an_unknown_pretrained_network_is_refused():
     with pytest.raises(ValueError, match="there is no pretrained network 'cifar', only mnist"):
         packed.load_pretrained("cifar")
+
+
+def test_summary_of_a_model_and_of_its_packed_network_agree_to_the_byte(model):
+    ours, packed = bnn.summary(model), PackedNetwork.from_model(model).summary()
+    assert ours["bytes_packed"].tolist() == packed["bytes"].tolist()
+    assert ours["one_bit_weights"].tolist() == packed["one_bit_weights"].tolist()
