@@ -65,7 +65,7 @@ def product(rows: int, width: int, neurons: int) -> tuple[Callable, dict[str, Ca
 
 def network(images: int, binary_input: bool) -> tuple[Callable, dict[str, Callable]]:
     """784-300-100-10, from uint8 pixels to the class; the peers have batch norm folded into one bias."""
-    model = bnn.binary_mlp(activation=bnn.clipped_sign_ste, normalise=True, binary_input=binary_input).eval()
+    model = bnn.binary_mlp(binary_input=binary_input).eval()
     ours = packed.PackedNetwork.from_model(model)
     pixels = RANDOM.integers(0, 256, (images, 784)).astype(np.uint8)
     weights = [
@@ -74,12 +74,8 @@ def network(images: int, binary_input: bool) -> tuple[Callable, dict[str, Callab
     ]
     columns = [np.ascontiguousarray(w.T) for w in weights]
     biases = [np.zeros(len(w), np.float32) for w in weights]
-    w_torch, b_torch, pixels_torch = (
-        map(torch.from_numpy, weights),
-        map(torch.from_numpy, biases),
-        torch.from_numpy(pixels),
-    )
-    w_torch, b_torch = list(w_torch), list(b_torch)
+    w_torch, b_torch = ([torch.from_numpy(array) for array in arrays] for arrays in (weights, biases))
+    pixels_torch = torch.from_numpy(pixels)
 
     def with_numpy():
         x = np.sign(pixels.astype(np.float32) - 127.5) if binary_input else pixels.astype(np.float32)
