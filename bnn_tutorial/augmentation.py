@@ -18,8 +18,7 @@ def random_affine(
 ) -> Tensor:
     """Rotate, translate and scale each image by random amounts of its own.
 
-    `torchvision.transforms.RandomAffine` transforms all images of a batch alike; its `translate` is a fraction of the
-    width, and its `scale` a pair of factors.
+    (torchvision's `RandomAffine` transforms a batch alike; its `translate` is a fraction, its `scale` two factors.)
 
     Args:
         pixels: (N, side * side) float, one square image a row.

@@ -60,6 +60,8 @@ class BinaryInput(nn.Module):
         self.threshold = threshold
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            raise ValueError(f"BinaryInput expects float x, pixels in [0, 1], got {x.dtype} of shape {tuple(x.shape)}")
         return sign(x - self.threshold)
 
     def extra_repr(self) -> str:

@@ -35,8 +35,7 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         - `bytes_packed`: what is left for inference, to the byte as `packed.PackedNetwork` stores it. Of a binary
           layer: a bit for each weight, each unit's rounded up to bytes, and what its bias or batch norm folds into,
           which is one int32 for a unit whose output is a sign (its threshold), two float64 for any other (scale and
-          shift), and with pooling a bit a unit: whether batch norm's scale is negative. Of any other layer: 4 bytes for
-          each parameter;
+          shift), and with pooling a bit a unit: whether batch norm's scale is negative. Any other: 4 bytes a parameter;
         - `compression`: bytes_now / bytes_packed;
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.

@@ -49,6 +49,8 @@ def test_binary_input_is_one_bit_a_pixel():
     layer = bnn.BinaryInput(threshold=0.25)
     assert layer(torch.tensor([0.0, 0.2, 0.25, 1.0])).tolist() == [-1, -1, 1, 1]
     assert repr(layer) == "BinaryInput(threshold=0.25)"
+    with pytest.raises(ValueError, match=r"BinaryInput expects float x, .* got torch.uint8 of shape \(3,\)"):
+        layer(torch.zeros(3, dtype=torch.uint8))
 
 
 def test_real_maps_are_those_of_pytorch(generator):
