@@ -28,7 +28,7 @@ $(FOR_TUTORIAL): pyproject.toml constraints.txt
 	touch $@
 
 $(FOR_TEST): $(FOR_TUTORIAL) package.json
-	$(INSTALL) ".[docs,notebooks,test]"
+	$(INSTALL) ".[docs,notebooks,bench,export,chip,test]"
 	@$(NPM) || echo "No TypeScript (npm is missing, or it failed): the test that needs it will be skipped"
 	touch $@
 
@@ -48,13 +48,13 @@ site: $(FOR_TUTORIAL) ## build the site into site/; a broken link fails the buil
 serve: $(FOR_TUTORIAL) ## show the site and follow your changes
 	$(RUN) mkdocs serve --open
 
+# Where this variable is set, OpenBLAS takes slower kernels than the machine has; a peer must not be handicapped.
 notebooks: $(FOR_TEST) ## execute the notebooks in place and clean them for git
-	$(RUN) tools.execute_notebooks notebooks/*.ipynb
+	env -u OPENBLAS_CORETYPE $(RUN) tools.execute_notebooks notebooks/*.ipynb
 
 lab: $(FOR_TEST) ## open the notebooks in JupyterLab
 	$(RUN) jupyter lab notebooks
 
-# Where this variable is set, OpenBLAS takes slower kernels than the machine has; a peer must not be handicapped.
 bench: $(FOR_TEST) ## measure speed against peers and limits, as ratios
 	$(RUN) benchmarks.import_time
 	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.training

@@ -1,19 +1,23 @@
-"""One-bit products and packed networks against float32, as ratios measured in the same run.
+"""One-bit products and packed networks against float32 and int8, as ratios measured in the same run.
 
-The peer is the faster of PyTorch and NumPy on the same number of threads, with its weights in the layout that it likes
-best. The contestants take turns; each ratio is the median over the rounds of the ratio in a round. The last lines say
-how close the product comes to a limit: in each cycle one popcount of this machine's widest kind.
+The peers have the same number of threads and their weights in the layout that they like best. Of float32 the fastest of
+PyTorch, NumPy and ONNX Runtime counts. Int8 is `torch._int_mm` for the product, and ONNX Runtime's network for the
+network (see `int8`). The contestants take turns; each ratio is the median over the rounds of the ratio in a round. The
+last lines say how close the products come to a limit: in each cycle one instruction of this machine's widest kind.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numba
 import numpy as np
+import onnxruntime
 import torch
 from llvmlite import binding
 from threadpoolctl import threadpool_limits
@@ -22,18 +26,21 @@ import bnn_tutorial as bnn
 from bnn_tutorial import packed
 from bnn_tutorial.packed import kernels
 
+from .int8 import to_float32, to_int8
+
 RANDOM = np.random.default_rng(0)
+PRODUCT, SINGLE = "product 10,000 x 1,024 x 1,024", "product 1 x 4,096 x 4,096"
+PIXELS = "product of pixels 10,000 x 784 x 300"
 
 
-def compare(ours: Callable, peers: dict[str, Callable], rounds: int, repeat: int = 1) -> tuple[float, float, str]:
-    """Seconds of ours, median ratio to the faster peer, and which peer that is."""
+def compare(ours: Callable, peers: dict[str, Callable], rounds: int, repeat: int = 1) -> tuple[float, dict[str, float]]:
+    """Seconds of ours, and how many times as long each peer takes: the medians over the rounds."""
     contestants = {"ours": ours, **peers}
     for run in contestants.values():
         run()  # compile, warm up
     times = [{name: timed(run, repeat) for name, run in contestants.items()} for _ in range(rounds)]
-    best = min(peers, key=lambda name: statistics.median(t[name] for t in times))
-    ratio = statistics.median(t[best] / t["ours"] for t in times)
-    return statistics.median(t["ours"] for t in times), ratio, best
+    ratios = {name: statistics.median(t[name] / t["ours"] for t in times) for name in peers}
+    return statistics.median(t["ours"] for t in times), ratios
 
 
 def timed(run: Callable, repeat: int) -> float:
@@ -55,15 +62,45 @@ def product(rows: int, width: int, neurons: int) -> tuple[Callable, dict[str, Ca
     # All write into memory that is there: to get 40 MB from the system takes longer than the one-bit product.
     sums, out = np.empty((rows, tiled.columns), np.int32), np.empty((rows, neurons), np.float32)
     out_torch = torch.from_numpy(out)
+    x_int8, w_int8 = x_torch.to(torch.int8), w_torch.to(torch.int8)
+    w_int8_columns = w_int8.T.contiguous()
+    out_int8 = torch.empty(out.shape, dtype=torch.int32)
     return lambda: tiled._run(words, sums), {
         "PyTorch": lambda: torch.mm(x_torch, w_torch.T, out=out_torch),
         "PyTorch, transposed": lambda: torch.mm(x_torch, w_columns, out=out_torch),
         "NumPy": lambda: np.matmul(x, w.T, out=out),
         "NumPy, transposed": lambda: np.matmul(x, x_columns, out=out),
+        "int8, PyTorch": lambda: torch._int_mm(x_int8, w_int8.T, out=out_int8),
+        "int8, PyTorch, transposed": lambda: torch._int_mm(x_int8, w_int8_columns, out=out_int8),
     }
 
 
-def network(images: int, binary_input: bool) -> tuple[Callable, dict[str, Callable]]:
+def pixel_product(rows: int, width: int, neurons: int) -> tuple[Callable, dict[str, Callable]]:
+    """The first layer: 8-bit pixels times ±1. PyTorch's int8 has no unsigned bytes, so it gets pixels of seven bits."""
+    pixels = RANDOM.integers(0, 128, (rows, width)).astype(np.uint8)
+    weights = RANDOM.choice(np.array([-1, 1], np.int8), (neurons, width))
+    ours, x = kernels.Neurons(weights, width), torch.from_numpy(pixels)
+    x_float, x_int8, w = x.float(), x.to(torch.int8), torch.from_numpy(weights)
+    w_float, w_int8 = w.float().T.contiguous(), w.T.contiguous()
+    return lambda: ours.products(pixels), {
+        "PyTorch": lambda: x_float @ w_float,
+        "int8, PyTorch": lambda: torch._int_mm(x_int8, w_int8),
+    }
+
+
+def onnx_sessions(threads: int) -> dict[str, onnxruntime.InferenceSession]:
+    """784-300-100-10 with ReLU: float weights, and 8-bit weights and activations."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    pixels = torch.from_numpy(RANDOM.integers(0, 256, (1000, 784)).astype(np.uint8))
+    with tempfile.TemporaryDirectory() as folder:
+        float32, int8 = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+        to_float32(bnn.binary_mlp(activation=torch.relu, forward_map=bnn.linear), float32)
+        to_int8(float32, int8, pixels)
+        return {path.stem: onnxruntime.InferenceSession(path, options) for path in (float32, int8)}
+
+
+def network(images: int, binary_input: bool, onnx: dict) -> tuple[Callable, dict[str, Callable]]:
     """784-300-100-10, from uint8 pixels to the class; the peers have batch norm folded into one bias."""
     model = bnn.binary_mlp(binary_input=binary_input).eval()
     ours = packed.PackedNetwork.from_model(model)
@@ -90,7 +127,14 @@ def network(images: int, binary_input: bool) -> tuple[Callable, dict[str, Callab
             x = torch.sign(torch.nn.functional.linear(x, w, b))
         return torch.nn.functional.linear(x, w_torch[-1], b_torch[-1]).argmax(dim=1)
 
-    return lambda: ours.predict(pixels), {"PyTorch": with_torch, "NumPy": with_numpy}
+    def with_onnx():
+        return onnx["float32"].run(None, {"pixels": pixels.astype(np.float32)})[0].argmax(axis=1)
+
+    def with_int8():
+        return onnx["int8"].run(None, {"pixels_quantized": pixels})[0].argmax(axis=1)
+
+    peers = {"PyTorch": with_torch, "NumPy": with_numpy, "ONNX Runtime": with_onnx, "int8, ONNX Runtime": with_int8}
+    return lambda: ours.predict(pixels), peers
 
 
 @numba.njit
@@ -110,12 +154,11 @@ def cycles_per_second() -> float:
     return 6 * steps / min(timed(lambda: _chain(steps), 1) for _ in range(9))
 
 
-def popcount_width() -> tuple[int, str]:
-    """Bits that this machine's widest popcount takes in an instruction, and the instruction."""
+def widest() -> tuple[tuple[int, str], tuple[int, str]]:
+    """How many bits this machine's widest instruction counts, how many pairs of bytes another multiplies and adds."""
     features = binding.get_host_cpu_features()
-    if features.get("avx512vpopcntdq"):
-        return 512, "AVX-512 VPOPCNTDQ"
-    return (64, "POPCNT") if features.get("popcnt") else (8, "tables")
+    bits = (512, "AVX-512 VPOPCNTDQ") if features.get("avx512vpopcntdq") else (64, "POPCNT")
+    return bits, (64, "AVX-512 VNNI") if features.get("avx512vnni") else (16, "multiplication of 16 bytes")
 
 
 def main() -> None:
@@ -126,26 +169,33 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     numba.set_num_threads(options.threads)
 
+    onnx = onnx_sessions(options.threads)
     cases = {
-        "product 10,000 x 1,024 x 1,024": (product(10_000, 1024, 1024), 1, 15),
-        "product 1 x 4,096 x 4,096": (product(1, 4096, 4096), 20, 50),
-        "784-300-100-10, 10,000 images of 8-bit pixels": (network(10_000, False), 1, 5),
-        "784-300-100-10, 10,000 images of 1-bit pixels": (network(10_000, True), 1, 15),
-        "784-300-100-10, one image of 8-bit pixels": (network(1, False), 200, 2),
-        "784-300-100-10, one image of 1-bit pixels": (network(1, True), 200, 2),
+        PRODUCT: (product(10_000, 1024, 1024), 1, 15),
+        SINGLE: (product(1, 4096, 4096), 20, 50),
+        PIXELS: (pixel_product(10_000, 784, 300), 1, None),
+        "784-300-100-10, 10,000 images of 8-bit pixels": (network(10_000, False, onnx), 1, 5),
+        "784-300-100-10, 10,000 images of 1-bit pixels": (network(10_000, True, onnx), 1, 15),
+        "784-300-100-10, one image of 8-bit pixels": (network(1, False, onnx), 200, 2),
+        "784-300-100-10, one image of 1-bit pixels": (network(1, True, onnx), 200, 2),
     }
-    print(f"One-bit inference against float32, {options.threads} threads:")
+    print(f"One-bit inference against float32 and int8, {options.threads} threads, {binding.get_host_cpu_name()}:")
     seconds = {}
     with threadpool_limits(options.threads):
         for name, ((ours, peers), repeat, goal) in cases.items():
-            seconds[name], ratio, best = compare(ours, peers, options.rounds, repeat)
-            print(f"  {name:46} {seconds[name] * 1e6:10.1f} µs, {ratio:5.1f} times {best} (to reach: {goal})")
-    batch, single = "product 10,000 x 1,024 x 1,024", "product 1 x 4,096 x 4,096"
-    width, instruction = popcount_width()
-    a_cycle = 10_000 * 1024**2 / seconds[batch] / cycles_per_second() / options.threads
-    print(f"  {batch}: {a_cycle:.0f} bits a cycle and thread, {a_cycle / width:.0%} of one {instruction} a cycle.")
+            seconds[name], ratios = compare(ours, peers, options.rounds, repeat)
+            float32, int8 = (min((r, n) for n, r in ratios.items() if ("int8" in n) == is_int8) for is_int8 in (0, 1))
+            reach = "" if goal is None else f" (to reach: {goal})"
+            print(f"  {name:46} {seconds[name] * 1e6:10.1f} µs, {float32[0]:5.1f} times {float32[1]}{reach}")
+            print(f"  {'':46} {'':14} {int8[0]:5.1f} times {int8[1]}")
+    cycles = cycles_per_second() * options.threads
+    (bits, of_bits), (macs, of_bytes) = widest()
+    a_cycle = 10_000 * 1024**2 / seconds[PRODUCT] / cycles
+    print(f"  {PRODUCT}: {a_cycle:.0f} bits a cycle and thread, {a_cycle / bits:.0%} of one {of_bits} a cycle.")
     print("    What holds it back: to load, XOR and add takes two to three instructions for each that counts.")
-    print(f"  {single}: {4096**2 / 8 / seconds[single] / 1e9:.0f} GB/s of weights.")
+    a_cycle = 10_000 * 784 * 300 / seconds[PIXELS] / cycles
+    print(f"  {PIXELS}: {a_cycle:.0f} pixels a cycle and thread, {a_cycle / macs:.0%} of one {of_bytes} a cycle.")
+    print(f"  {SINGLE}: {4096**2 / 8 / seconds[SINGLE] / 1e9:.0f} GB/s of weights.")
     print("    What holds it back: each weight is used once, so the caches set the pace, not the counting.")
 
 

@@ -102,8 +102,7 @@ def _grey(split) -> tuple[Tensor, Tensor]:
 def hold_out(data: LabelledImages, images: int = 10_000) -> LabelledImages:
     """The training set alone, split in two: its last `images` take the place of the test set.
 
-    Choices are made on them (hyper-parameters, options, when to stop), so that the test set is looked at once, at the
-    end. No image of the test set is in the result. At least 1 image is held out, and at least 1 is left.
+    Choices are made on them, so that the test set, of which no image is in the result, is looked at once, at the end.
     """
     if not 1 <= images < len(data.train_images):
         raise ValueError(f"images must be from 1 to {len(data.train_images) - 1}, got {images}")

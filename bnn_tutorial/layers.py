@@ -132,7 +132,6 @@ class GenConv2d(_GenLayer):
 
     `weight`, (out_channels, in_channels, kernel_size, kernel_size), holds the latent weights. The input is (N,
     in_channels, H, W).
-
     """
 
     def __init__(

@@ -24,9 +24,8 @@ def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
     Args:
         logits: (N, classes) float.
         targets: classes or probabilities, see above.
-        scale: positive; an inverse temperature. Without batch norm the logits of a binary layer are, but
-            for the bias, whole numbers up to its number of inputs, for which softmax is nearly 0 or 1 before anything
-            is learned; a scale below 1 brings it back between them. It changes no order.
+        scale: positive, an inverse temperature; it changes no order. Without batch norm a binary layer's logits are
+            sums of many ±1, for which softmax is nearly 0 or 1 before anything is learned; a scale below 1 mends that.
 
     Examples:
         >>> import torch

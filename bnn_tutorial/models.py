@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from .forward_maps import binary_conv2d, binary_linear
+from .forward_maps import ForwardMap, binary_conv2d, binary_linear
 from .layers import Activation, BinaryInput, GenConv2d, GenDense
 from .ste import clipped_sign_ste, sign_ste
 
@@ -30,6 +30,7 @@ def tutorial_mlp(generator: torch.Generator | None = None) -> nn.Sequential:
 def binary_mlp(
     widths: Sequence[int] = (784, 300, 100, 10),
     activation: Activation = clipped_sign_ste,
+    forward_map: ForwardMap = binary_linear,
     normalise: bool = True,
     binary_input: bool = False,
     dropout: float = 0.0,
@@ -40,6 +41,7 @@ def binary_mlp(
     Args:
         widths: pixels, hidden widths, classes.
         activation: of the hidden layers.
+        forward_map: of all layers; with `torch.relu` and `linear` the same network is float.
         normalise: batch-normalise each pre-activation, the outputs too.
         binary_input: take the pixels as one bit each, by `BinaryInput`.
         dropout: probability that a hidden unit is set to 0 in training.
@@ -50,7 +52,7 @@ def binary_mlp(
     """
     if len(widths) < 2:
         raise ValueError(f"widths must name at least the input's and the output's, got {tuple(widths)}")
-    options = {"forward_map": binary_linear, "normalise": normalise, "generator": generator}
+    options = {"forward_map": forward_map, "normalise": normalise, "generator": generator}
     layers = [BinaryInput()] if binary_input else []
     *hidden, last = pairwise(widths)
     for pair in hidden:
@@ -91,6 +93,5 @@ def binary_convnet(
     if side < 1:
         raise ValueError(f"kernel_sizes {tuple(kernel_sizes)} leave nothing of an image of 28x28 pixels")
     dense = binary_mlp((side * side * channels[-1], *widths), activation, generator=generator)
-    # With channels last in memory PyTorch's convolutions are up to twice as fast on a CPU. The outputs are the same,
-    # the gradients but for rounding.
+    # With channels last in memory PyTorch's convolutions are up to twice as fast on a CPU, the same but for rounding.
     return nn.Sequential(*layers, nn.Flatten(), *dense).to(memory_format=torch.channels_last)

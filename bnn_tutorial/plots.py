@@ -151,10 +151,7 @@ def plot_weights(weight: Tensor, columns: int = 10, ax: Axes | None = None) -> A
 def plot_predictions(
     images: Tensor, labels: Tensor, predictions: Tensor, columns: int = 10, ax: Axes | None = None
 ) -> Axes:
-    """Images, (N, side * side), with the predicted class below each; a mistake is red, with the true class behind it.
-
-    Labels and predictions are (N,), large pixels are dark.
-    """
+    """Images, (N, side * side), large is dark, above the predictions, (N,): mistakes in red, with the label."""
     ax = _axes(ax)
     gap, side = 14, math.isqrt(images.shape[-1])
     ax.imshow(_tiles(images, columns, gap), cmap="gray_r", interpolation="nearest")

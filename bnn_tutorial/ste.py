@@ -8,6 +8,7 @@ Unless they say otherwise, the functions take a floating-point tensor of any sha
 shape, dtype and device with values in {-1, +1}, never 0. Anything else than a floating-point tensor is a `TypeError`.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -98,11 +99,12 @@ def hard_sigmoid(x: Tensor) -> Tensor:
     return ((x + 1) / 2).clamp(0, 1)
 
 
-def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    r"""A random sign: +1 with probability p = hard_sigmoid(x), else -1; and the identity backward.
+def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None, clip: float = math.inf) -> Tensor:
+    r"""A random sign: +1 with probability p = hard_sigmoid(x), else -1; the identity backward, or a window.
 
-    E[q(x)] = clip(x, -1, 1); surrogate dq/dx = 1. The random numbers come from `generator`, default PyTorch's global
-    one, at each call; in `eval` mode the layers take the more probable value instead, sign(x) (`most_likely`).
+    E[q(x)] = clip(x, -1, 1), of which clip=1 passes back the slope; surrogate dq/dx = 1 if |x| <= clip, else 0. The
+    random numbers come from `generator`, default PyTorch's global one; in `eval` mode the layers take the more probable
+    value instead, sign(x) (`most_likely`).
 
     Examples:
         >>> stochastic_sign_ste(torch.tensor([-1.5, 0.0, 0.0, 0.0, 1.5]), torch.Generator().manual_seed(0)).tolist()
@@ -111,8 +113,9 @@ def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None) -> 
     Source: BinaryConnect, section 2.2 (arXiv 1511.00363); `stoc_sign_STE` in Bender.
     """
     _check_float(x)
+    _check_positive("clip", clip)
     u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)  # in [0, 1)
-    return straight_through(forward=-sign(u - hard_sigmoid(x)), backward=x)  # +1 exactly where u < p
+    return straight_through(forward=-sign(u - hard_sigmoid(x)), backward=x.clamp(-clip, clip))  # +1 exactly where u < p
 
 
 def tanh_sign(x: Tensor) -> Tensor:

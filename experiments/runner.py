@@ -92,7 +92,8 @@ def _trained(recipes: dict, todo: list, data: str, processes: int) -> Iterator[t
 
 
 def _row(recipe: Recipe, seed: int, data: str, teacher: nn.Module | None) -> dict:
-    """The last epoch's row, and the seconds of all."""
-    history, _ = recipe.train(seed, images(data), teacher, progress=False)
+    """The last epoch's row, what the recipe says of the network also, and the seconds of all epochs."""
+    history, model = recipe.train(seed, images(data), teacher, progress=False)
     last = history.drop(columns="seconds").round(4).to_dict("records")[-1]
-    return {**last, "seconds": round(float(history["seconds"].sum()), 1)}
+    also = recipe.also(model, images(data)) if recipe.also else {}
+    return {**last, **also, "seconds": round(float(history["seconds"].sum()), 1)}

@@ -36,3 +36,17 @@ def test_the_page_of_the_command_shows_its_help(monkeypatch, capsys):
 
 def test_no_page_names_the_repository_itself():
     assert not [name for name, text in PAGES.items() if "github.com/bnn-tutorial" in text]
+
+
+def test_the_glossary_is_short_and_in_order():
+    terms = re.findall(r"^## (.*)$", PAGES["glossary.md"], re.MULTILINE)
+    assert len(terms) <= 25
+    assert terms == sorted(terms, key=str.lower)
+
+
+def test_each_term_of_the_glossary_is_linked_from_where_it_is_used():
+    notebooks = [path.read_text(encoding="utf-8") for path in sorted((DOCS.parent / "notebooks").glob("*.ipynb"))]
+    pages = [text for name, text in PAGES.items() if name != "glossary.md"]
+    linked = set(re.findall(r"glossary\.md#([a-z0-9-]+)", "\n".join(notebooks + pages)))
+    terms = re.findall(r"^## (.*)$", PAGES["glossary.md"], re.MULTILINE)
+    assert linked == {term.lower().replace(" ", "-") for term in terms}

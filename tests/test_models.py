@@ -56,6 +56,15 @@ def test_activation_is_the_hidden_layers_only():
     assert [layer.activation for layer in bnn.binary_mlp(activation=bnn.approx_sign)] == [bnn.approx_sign] * 2 + [None]
 
 
+def test_with_relu_and_real_weights_the_same_network_is_float(generator):
+    model = bnn.binary_mlp((784, 5, 10), torch.relu, bnn.linear, generator=generator)
+    assert not bnn.binary_layers(model)
+    first, last = model.eval()
+    x = torch.rand(3, 784, generator=generator)
+    hidden = first.norm(x @ first.weight.T).clamp(min=0)
+    torch.testing.assert_close(model(x), last.norm(hidden @ last.weight.T))
+
+
 @pytest.mark.parametrize("widths", [(), (784,), (784, 0, 10)])
 def test_impossible_widths_are_refused(widths):
     with pytest.raises(ValueError, match="at least"):

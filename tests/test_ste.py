@@ -78,6 +78,7 @@ CLOSED_FORMS = [
     (bnn.sign, lambda x: 0 * inside(x)),
     (bnn.sign_ste, lambda x: np.ones_like(x)),
     (bnn.stochastic_sign_ste, lambda x: np.ones_like(x)),
+    (partial(bnn.stochastic_sign_ste, clip=1.0), inside),
     (bnn.hard_sigmoid, lambda x: inside(x) / 2),
     (bnn.clipped_sign_ste, inside),
     (partial(bnn.clipped_sign_ste, clip=0.5), lambda x: inside(x, 0.5)),

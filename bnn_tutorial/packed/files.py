@@ -24,7 +24,7 @@ from safetensors.numpy import save
 
 from .folding import UNIT, FoldedLayer
 
-__all__ = ["tensors", "description", "digest", "write", "read"]
+__all__ = ["tensors", "description", "digest", "write", "replace", "read"]
 
 # docs/demo/packed.js reads the same; with another version the two stored networks have to be written anew.
 FORMAT = "bnn_tutorial packed network, version 2"
@@ -57,18 +57,19 @@ def digest(network: str, provenance: str, tensors: dict[str, Array]) -> str:
 def write(
     path: Path, shape: Sequence[int], pixel_threshold: int | None, layers: Sequence[FoldedLayer], provenance: dict
 ) -> None:
-    """Write beside the file first, and then move, so that a reader never sees half of it."""
+    """Write a file that `read` reads."""
     if not all(type(text) is str for item in provenance.items() for text in item):
         raise ValueError(f"provenance must be texts by their names, got {provenance}")
     network, stored = json.dumps(description(shape, pixel_threshold, layers)), tensors(layers)
     texts = {"network": network, "provenance": json.dumps(provenance)}
-    content = save(stored, {"format": FORMAT, **texts, "sha256": digest(**texts, tensors=stored)})
+    replace(path, save(stored, {"format": FORMAT, **texts, "sha256": digest(**texts, tensors=stored)}))
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write beside the file first, and then move, so that a reader never sees half of it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        beside.write_bytes(content)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

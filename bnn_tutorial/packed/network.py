@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,7 @@ class PackedNetwork:
         provenance: where the network comes from, names and texts.
     """
 
-    def __init__(
-        self, shape: tuple, pixel_threshold: int | None, layers: Sequence[FoldedLayer], provenance: dict | None = None
-    ):
+    def __init__(self, shape: tuple, pixel_threshold: int | None, layers: Sequence, provenance: dict | None = None):
         self.shape, self.pixel_threshold, self.layers = tuple(shape), pixel_threshold, tuple(layers)
         self.provenance, self._steps = dict(provenance or {}), []
         shape, unit = self.shape, UNIT if pixel_threshold is None else 1
@@ -51,11 +50,7 @@ class PackedNetwork:
 
     @classmethod
     def from_model(cls, model: nn.Sequential, provenance: dict[str, str] | None = None) -> PackedNetwork:
-        """Pack a trained network, as it is in `eval` mode: what `binary_mlp` or `binary_convnet` built, or the like.
-
-        Raises:
-            ValueError: with the reason, if bits and whole numbers cannot compute exactly what the model does.
-        """
+        """Pack a trained network, as it is in `eval` mode. What it may consist of, and the errors: `folding.fold`."""
         return cls(*fold(model), provenance)
 
     def predict(self, images: Array | torch.Tensor) -> Array:
@@ -64,8 +59,17 @@ class PackedNetwork:
 
     def logits(self, images: Array | torch.Tensor) -> Array:
         """(N, pixels) uint8 -> (N, classes) float64."""
+        last = self._steps[-1]
+        return kernels.affine(self.sums(images), last.unit, last.layer.scale, last.layer.shift)
+
+    def sums(self, images: Array | torch.Tensor) -> Array:
+        """(N, pixels) uint8 -> (N, classes) int32: what the last layer adds up, before scale and shift."""
         parts = [self._outputs(chunk)[-1] for chunk in self._chunks(images)]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def to_c(self, path: str | Path) -> None:
+        """Write one file of freestanding C99 that computes the same sums and classes; see `packed.c.to_c`."""
+        import_module("bnn_tutorial.packed.c").to_c(self, path)
 
     def hidden(self, images: Array | torch.Tensor) -> list[Array]:
         """(N, pixels) uint8 -> for each hidden layer (N, units), or (N, height, width, channels), bool: True is +1."""
@@ -94,11 +98,10 @@ class PackedNetwork:
         """
         import pandas as pd
 
-        rows = []
-        for layer in self.layers:
-            numbers = sum(t.size for t in (layer.threshold, layer.scale, layer.shift) if t is not None)
-            rows.append((layer.weight.size, numbers, sum(t.nbytes for t in files.tensors([layer]).values())))
-        table = pd.DataFrame(rows, map(str, range(len(rows))), ["one_bit_weights", "numbers", "bytes"])
+        numbers = [sum(np.size(t) for t in (x.threshold, x.scale, x.shift) if t is not None) for x in self.layers]
+        sizes = [sum(t.nbytes for t in files.tensors([layer]).values()) for layer in self.layers]
+        columns = {"one_bit_weights": [x.weight.size for x in self.layers], "numbers": numbers, "bytes": sizes}
+        table = pd.DataFrame(columns, map(str, range(len(sizes))))
         table.loc["total"] = table.sum()
         return table.rename_axis("layer")
 
@@ -109,7 +112,7 @@ class PackedNetwork:
         return [images[i : i + self._chunk] for i in range(0, max(1, len(images)), self._chunk)]
 
     def _outputs(self, x: Array) -> list[Array]:
-        """Images -> what each layer gives: packed bits, and at last logits."""
+        """Images -> what each layer gives: packed bits, and at last sums."""
         if len(self.shape) == 3:
             x = x.reshape(-1, *self.shape).transpose(0, 2, 3, 1)  # channels last, as a convolution's packed outputs are
         if self.pixel_threshold is not None:
@@ -133,11 +136,10 @@ class _Step:
         self.input_bytes = rows[0].nbytes * math.prod(places)  # of one image, as rows
 
     def __call__(self, x: Array) -> Array:
-        """(N, ...) pixels or packed bits -> (N, ..., words) packed bits; of the last layer (N, classes) logits."""
+        """(N, ...) pixels or packed bits -> (N, ..., words) packed bits; of the last layer (N, classes) sums."""
         layer = self.layer
         if layer.threshold is None:
-            sums = self.neurons.products(x.reshape(len(x), self.width))
-            return kernels.affine(sums, self.unit, layer.scale, layer.shift)
+            return self.neurons.products(x.reshape(len(x), self.width))
         if layer.weight.ndim == 2:
             return self.neurons.signs(x.reshape(len(x), self.width))
         side, stride = layer.weight.shape[2], layer.stride
