@@ -117,6 +117,12 @@ def test_what_a_recipe_takes_is_within_a_standard_error_of_the_best(scores, grou
     assert taken >= best - (best * (1 - best) / 10_000) ** 0.5
 
 
+@pytest.mark.parametrize("group", ["learning rate", "tutorial, cross_entropy", "1-bit input"])
+def test_these_recipes_take_what_was_best_on_held_out_images(scores, group):
+    best = scores.loc[scores["acc_test"][scores["name"].str.startswith(group)].idxmax(), "settings"]
+    assert best == TAKEN[group].settings()
+
+
 def tiny_images(name):
     """Few of them, so that an epoch is fast; the name decides which are scored."""
     data = bnn.load_mnist()

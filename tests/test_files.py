@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -202,12 +203,10 @@ def test_a_file_that_is_not_there_is_the_usual_error(tmp_path):
 def test_saving_leaves_the_old_file_whole_if_it_fails(file, monkeypatch):
     before, network = file.read_bytes(), PackedNetwork.from_model(bnn.binary_mlp())
 
-    def full_disk(path, content):
-        with path.open("wb") as half:
-            half.write(content[:100])
+    def full_disk(descriptor):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="no space left"):
         network.save(file)
     assert file.read_bytes() == before

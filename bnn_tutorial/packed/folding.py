@@ -6,8 +6,7 @@ The batch norm and the sign that follow ask whether
 
     γ (S / unit - μ) / σ + β >= 0        unit: 255 for pixels, 1 for signs
 
-(a bias is a β with μ = 0, σ = γ = 1). As S grows, the answer changes once; one whole number, computed in float64, says
-where.
+(a bias is a β with μ = 0, σ = γ = 1). As S grows, the answer changes once; one whole number, in float64, says where.
 """
 
 from __future__ import annotations
