@@ -84,6 +84,8 @@ def test_signs_are_bipolar_nodes(tmp_path):
     [
         (nn.Sequential(nn.Linear(4, 2)), "expected layers of bnn_tutorial"),
         (nn.Linear(4, 2), "expected layers of bnn_tutorial"),
+        (nn.Sequential(nn.Dropout()), "a GenDense among them"),
+        (nn.Sequential(bnn.GenDense(4, 2), nn.Linear(2, 2)), "expected layers of bnn_tutorial"),
         (nn.Sequential(bnn.GenDense(4, 2, activation=torch.tanh)), "expected a sign, torch.relu or no activation"),
         (nn.Sequential(bnn.GenDense(4, 2, forward_map=bnn.stochastic_binary_linear)), "expected the forward map"),
     ],

@@ -37,13 +37,15 @@ def to_qonnx(model: nn.Sequential, path: str | Path, images: int = 1) -> None:
     Raises:
         ValueError: with the reason, if there is something else in the model.
     """
-    graph = _Graph()
-    for module in model if isinstance(model, nn.Sequential) else [model]:
+    graph, modules = _Graph(), list(model) if isinstance(model, nn.Sequential) else [model]
+    if not any(isinstance(module, GenDense) for module in modules):
+        raise ValueError(f"expected layers of bnn_tutorial in a Sequential, a GenDense among them, got {model}")
+    for module in modules:
         graph.add(module)
-    last = next(m for m in reversed(list(model)) if isinstance(m, GenDense | GenConv2d))
-    pixels = next(m for m in model if isinstance(m, GenDense | nn.Unflatten))
-    inputs = pixels.in_features if isinstance(pixels, GenDense) else int(np.prod(pixels.unflattened_size))
-    ends = [("pixels", inputs), (graph.value, len(last.weight))]
+    first = next(m for m in modules if isinstance(m, GenDense | nn.Unflatten))
+    inputs = first.in_features if isinstance(first, GenDense) else int(np.prod(first.unflattened_size))
+    classes = [m for m in modules if isinstance(m, GenDense)][-1].out_features
+    ends = [("pixels", inputs), (graph.value, classes)]
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [images, size]) for name, size in ends]
     made = helper.make_graph(graph.nodes, "bnn_tutorial", values[:1], values[1:], graph.constants)
     opsets = [helper.make_opsetid("", 13), helper.make_opsetid(DOMAIN, 2)]
