@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .ste import sign_ste, stochastic_sign_ste
 
 __all__ = [
-    "ForwardMap", "binary_weights", "has_binary_weights", "linear", "binary_linear",
+    "ForwardMap", "binary_weights", "has_binary_weights", "weight_bits", "linear", "binary_linear",
     "stochastic_binary_linear", "conv2d", "binary_conv2d",
 ]  # fmt: skip
 
@@ -27,10 +27,10 @@ class ForwardMap(Protocol):
 
     Examples:
         >>> from bnn_tutorial import GenDense, sign_ste
-        >>> def ternary_linear(layer, x):
+        >>> def sparse_linear(layer, x):
         ...     weight = sign_ste(layer.weight) * (layer.weight.abs() > 0.05)
         ...     return F.linear(x, weight, layer.bias)
-        >>> layer = GenDense(2, 1, forward_map=ternary_linear)
+        >>> layer = GenDense(2, 1, forward_map=sparse_linear)
         >>> _ = layer.weight.data.copy_(torch.tensor([[-0.3, 0.01]]))
         >>> layer(torch.tensor([5.0, 7.0])).item()
         -5.0
@@ -40,19 +40,32 @@ class ForwardMap(Protocol):
 
 
 def binary_weights(forward_map: ForwardMap) -> ForwardMap:
-    """Mark a map of which a trained layer has to keep one bit a weight, its sign.
+    """Mark a map of which a trained layer has to keep one bit a weight, its sign: it sets `forward_map.bits = 1`.
 
     `summary` then counts its weights as one bit each; clamping, the flip ratio and `Bop` include it. A map may add
-    a scale for each unit, as XNOR-Net's does; `summary` does not see such scales.
+    a scale for each unit, as XNOR-Net's does: it folds into the batch norm, or the threshold, that follows.
     """
-    forward_map.binary_weights = True
+    forward_map.bits = 1
     return forward_map
+
+
+def weight_bits(layer: nn.Module) -> float:
+    """Bits that a trained layer has to keep for each weight: its map's `bits`, or those of a `functools.partial`; 32.
+
+    Examples:
+        >>> layer = nn.Linear(2, 1)
+        >>> layer.forward_map = binary_linear
+        >>> weight_bits(layer), weight_bits(nn.Linear(2, 1))
+        (1, 32)
+    """
+    forward_map = getattr(layer, "forward_map", None)
+    of_function = getattr(getattr(forward_map, "func", None), "bits", 32)
+    return getattr(forward_map, "keywords", {}).get("bits", getattr(forward_map, "bits", of_function))
 
 
 def has_binary_weights(layer: nn.Module) -> bool:
     """Whether `layer` has a forward map marked with `binary_weights`, or a `functools.partial` of one."""
-    forward_map = getattr(layer, "forward_map", None)
-    return any(getattr(f, "binary_weights", False) for f in (forward_map, getattr(forward_map, "func", None)))
+    return weight_bits(layer) == 1
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:

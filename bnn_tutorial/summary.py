@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .forward_maps import has_binary_weights
+from .forward_maps import weight_bits
 from .layers import GenConv2d, GenDense, eval_mode
 
 if TYPE_CHECKING:
@@ -23,19 +23,21 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
     """What each layer of a network stores and computes for one input, and the total.
 
     Args:
-        model: layers with a binary forward map count as binary, all else as float.
+        model: a layer's forward map says how many bits its weights have (`weight_bits`); all else is float.
         input_shape: shape of one input, without the batch; default an image of MNIST.
 
     Returns:
         A DataFrame with a row for each layer, then `total`, and the columns
 
         - `one_bit_weights`: weights of which the forward pass uses only the sign;
+        - `quantised_weights`: weights of more bits, but fewer than 32;
         - `float_parameters`: all others, 32 bits each: biases, batch norm's four vectors, real weights;
         - `bytes_now`: as PyTorch stores them, 4 bytes for each, latent weights included;
-        - `bytes_packed`: what is left for inference, to the byte as `packed.PackedNetwork` stores it. Of a binary
-          layer: a bit for each weight, each unit's rounded up to bytes, and what its bias or batch norm folds into,
-          which is one int32 for a unit whose output is a sign (its threshold), two float64 for any other (scale and
-          shift), and with pooling a bit a unit: whether batch norm's scale is negative. Any other: 4 bytes a parameter;
+        - `bytes_packed`: what is left for inference, of a binary network to the byte as `packed.PackedNetwork` stores
+          it. Of a layer of few bits: its weights, each unit's rounded up to bytes, and what its bias or batch norm
+          folds into: one int32 where the output is a sign (the threshold), else scale and shift, 4 bytes each, of the
+          logits 8 each; with pooling also a bit a unit: whether batch norm's scale is negative. Any other: 4 bytes a
+          parameter;
         - `compression`: bytes_now / bytes_packed;
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.
@@ -73,30 +75,31 @@ def _trace(model: nn.Module, modules: Iterable[nn.Module], input_shape: Sequence
 
 
 def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> dict[str, int]:
-    binary = has_binary_weights(module)
-    one_bit = module.weight.numel() if binary else 0
+    bits = weight_bits(module)
+    weights = module.weight.numel() if bits < 32 else 0
     norm = module.norm if isinstance(module, GenDense | GenConv2d) else None
     owners = [module] if norm is None else [module, norm]
     parameters = sum(p.numel() for owner in owners for p in owner.parameters(recurse=False))
     buffers = sum(b.numel() for owner in owners for b in owner.buffers(recurse=False) if b.is_floating_point())
     macs = [(_macs(module, x, z), _is_binary(x) and not getattr(module, "padding", 0)) for x, z in calls]
-    one_bit_macs = sum(n for n, binary_input in macs if binary and binary_input)
+    one_bit_macs = sum(n for n, binary_input in macs if bits == 1 and binary_input)
     return {
-        "one_bit_weights": one_bit,
-        "float_parameters": parameters + buffers - one_bit,
+        "one_bit_weights": weights if bits == 1 else 0,
+        "quantised_weights": weights if bits != 1 else 0,
+        "float_parameters": parameters + buffers - weights,
         "bytes_now": 4 * (parameters + buffers),
-        "bytes_packed": _packed(module, calls) if binary else 4 * parameters,
+        "bytes_packed": _packed(module, bits, calls) if weights else 4 * parameters,
         "one_bit_macs": one_bit_macs,
         "float_macs": sum(n for n, _ in macs) - one_bit_macs,
     }
 
 
-def _packed(layer: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> int:
+def _packed(layer: nn.Module, bits: float, calls: list[tuple[Tensor, Tensor]]) -> int:
     units, inputs = len(layer.weight), layer.weight[0].numel()
-    folded = 4 if all(_is_binary(z) for _, z in calls) else 16  # a threshold, or scale and shift
+    folded = 4 if all(_is_binary(z) for _, z in calls) else 16 if layer.activation is None else 8
     # Of pooled sums one at the threshold is enough; where batch norm's scale is negative, all must be: a bit a unit.
     pooled = -(-units // 8) if getattr(layer, "pool", 1) > 1 else 0
-    return units * (-(-inputs // 8) + folded) + pooled
+    return units * (math.ceil(inputs * bits / 8) + folded) + pooled
 
 
 def _macs(module: nn.Module, x: Tensor, z: Tensor) -> int:

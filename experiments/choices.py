@@ -79,4 +79,4 @@ RECIPES = {name: recipe._replace(seeds=3) for name, recipe in CLOSE.items()} | {
 }
 
 if __name__ == "__main__":
-    run_missing(RESULTS, RECIPES, data="MNIST, held out")
+    run_missing(RESULTS, RECIPES, held_out=True)

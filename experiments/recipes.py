@@ -23,6 +23,7 @@ class Recipe(NamedTuple):
         taught: a teacher's soft targets replace the labels (knowledge distillation).
         seeds: how many runs, from seed 0.
         also: more columns of a result, from the trained network and the images.
+        data: "MNIST", or the name of another set that `bnn.load_images` knows.
     """
 
     config: bnn.TrainConfig = TUTORIAL
@@ -30,6 +31,7 @@ class Recipe(NamedTuple):
     taught: bool = False
     seeds: int = 5
     also: Callable[[nn.Module, bnn.LabelledImages], dict[str, float]] | None = None
+    data: str = "MNIST"
 
     def train(
         self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True

@@ -21,13 +21,13 @@ from .recipes import Recipe
 from .teacher import TEACHER, images
 
 
-def run_missing(results: Path, recipes: dict[str, Recipe], data: str = "MNIST", processes: int = 2) -> None:
+def run_missing(results: Path, recipes: dict[str, Recipe], held_out: bool = False, processes: int = 2) -> None:
     """Fill the CSV file `results` with a row for each recipe and seed, and print the means.
 
     Args:
         results: the file; rows that it has, with the recipe's settings, are kept.
         recipes: by name, in the order of the table. Names on the command line choose among them.
-        data: "MNIST": scored on the test set; "MNIST, held out": on held-out training images.
+        held_out: score on held-out training images instead of the test set.
         processes: at a time, unless the command line says otherwise. Two of one thread each get more done than one of
             two threads, but their seconds say little: those are written only where each run has the machine to itself.
     """
@@ -36,11 +36,11 @@ def run_missing(results: Path, recipes: dict[str, Recipe], data: str = "MNIST", 
     done = {(row["name"], row["seed"]) for row in rows}
     wanted = [(name, seed) for name in args.names or recipes for seed in range(recipes[name].seeds)]
     todo = sorted((run for run in wanted if run not in done), key=lambda run: run[1])  # all of a seed first
-    for count, (name, seed, row) in enumerate(_trained(recipes, todo, data, args.processes), 1):
+    for count, (name, seed, row) in enumerate(_trained(recipes, todo, held_out, args.processes), 1):
         if args.processes > 1:
             del row["seconds"]
-        settings = {"settings": recipes[name].settings(), "data": data, "torch": version("torch")}
-        rows.append({"name": name, "seed": seed, **row, **settings})
+        settings = {"settings": recipes[name].settings(), "data": images(recipes[name].data, held_out).name}
+        rows.append({"name": name, "seed": seed, **row, **settings, "torch": version("torch")})
         _write(results, sorted(rows, key=lambda row: (list(recipes).index(row["name"]), row["seed"])))
         print(f"{count} of {len(todo)}: {name}, seed {seed}: {row}", flush=True)
     scores = pd.read_csv(results).groupby("name", sort=False)["acc_test"]
@@ -67,17 +67,17 @@ def _write(results: Path, rows: list[dict]) -> None:
     part.replace(results)
 
 
-def _trained(recipes: dict, todo: list, data: str, processes: int) -> Iterator[tuple[str, int, dict]]:
+def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Iterator[tuple[str, int, dict]]:
     """The rows as they are done. A run that fails does not take the others with it; its error comes last."""
     teacher = None
     if any(recipes[name].taught for name, _ in todo):
-        _, teacher = TEACHER.train(0, images(data))
+        _, teacher = TEACHER.train(0, images("MNIST", held_out))
     if processes == 1:
-        yield from ((name, seed, _row(recipes[name], seed, data, teacher)) for name, seed in todo)
+        yield from ((name, seed, _row(recipes[name], seed, held_out, teacher)) for name, seed in todo)
         return
     failed = []
     with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = {pool.submit(_row, recipes[name], seed, data, teacher): (name, seed) for name, seed in todo}
+        futures = {pool.submit(_row, recipes[name], seed, held_out, teacher): (name, seed) for name, seed in todo}
         try:
             for future in as_completed(futures):
                 if error := future.exception():
@@ -91,9 +91,10 @@ def _trained(recipes: dict, todo: list, data: str, processes: int) -> Iterator[t
         raise ExceptionGroup(f"{len(failed)} of {len(todo)} runs failed", failed)
 
 
-def _row(recipe: Recipe, seed: int, data: str, teacher: nn.Module | None) -> dict:
+def _row(recipe: Recipe, seed: int, held_out: bool, teacher: nn.Module | None) -> dict:
     """The last epoch's row, what the recipe says of the network also, and the seconds of all epochs."""
-    history, model = recipe.train(seed, images(data), teacher, progress=False)
+    data = images(recipe.data, held_out)
+    history, model = recipe.train(seed, data, teacher, progress=False)
     last = history.drop(columns="seconds").round(4).to_dict("records")[-1]
-    also = recipe.also(model, images(data)) if recipe.also else {}
+    also = recipe.also(model, data) if recipe.also else {}
     return {**last, **also, "seconds": round(float(history["seconds"].sum()), 1)}

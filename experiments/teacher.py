@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ import bnn_tutorial as bnn
 from .recipes import Recipe
 from .settings import TUTORIAL
 
+FOLDER = Path("build") / "data"  # torchvision downloads into it what is missing
 CONFIG = replace(
     TUTORIAL,
     epochs=12,
@@ -45,14 +47,16 @@ TEACHER = Recipe(CONFIG, float_convnet)
 
 
 @cache
-def images(name: str) -> bnn.LabelledImages:
-    """ "MNIST", or "MNIST, held out": its training set alone, by `hold_out`."""
-    data = bnn.load_mnist()
-    return {"MNIST": data, "MNIST, held out": bnn.hold_out(data)}[name]
+def images(name: str, held_out: bool = False) -> bnn.LabelledImages:
+    """A data set, from `FOLDER` if it is not MNIST; with `held_out` its training set alone, split by `bnn.hold_out`."""
+    data = bnn.load_mnist() if name == "MNIST" else bnn.load_images(name, FOLDER)
+    return bnn.hold_out(data) if held_out else data
 
 
 if __name__ == "__main__":
-    for name in ("MNIST, held out", "MNIST"):
-        history, _ = TEACHER.train(0, images(name))
-        accuracy, unseen = history["acc_test"].iloc[-1], len(images(name).test_labels)
-        print(f"{name}: {accuracy:.4f} of {unseen:,} images that it has not seen")
+    for held_out in (True, False):
+        data = images("MNIST", held_out)
+        history, _ = TEACHER.train(0, data)
+        print(
+            f"{data.name}: {history['acc_test'].iloc[-1]:.4f} of {len(data.test_labels):,} images that it has not seen"
+        )

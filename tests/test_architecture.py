@@ -15,6 +15,7 @@ PACKAGE = Path(bnn.__file__).parent
 FLOORS = {
     "ste": 0, "data": 0, "plots": 0, "bender": 0, "augmentation": 0, "losses": 0,
     "forward_maps": 1,
+    "quantised": 2,
     "layers": 2,
     "models": 3, "optimisers": 3, "summary": 3,
     "training": 4,

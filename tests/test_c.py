@@ -84,15 +84,17 @@ def test_emulated_chips_get_the_same(core, optimise, mnist, mnist_c, images):
 WIDTHS = [(1, 1, 2), (7, 3, 2), (8, 64, 5, 3), (16, 2, 2), (50, 31, 33, 97, 4), (64, 12, 32, 10), (101, 13, 11)]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("seed", "core"), [*enumerate(CORES)])
 @pytest.mark.parametrize("one_bit", [False, True], ids=["8-bit pixels", "1-bit pixels"])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
-def test_random_networks_of_odd_widths_have_the_same_sums(widths, one_bit, seed, tmp_path):
+def test_random_networks_of_odd_widths_have_the_same_sums_here_and_on_a_chip(widths, one_bit, seed, core, tmp_path):
     network, generator = packed_at_random(bnn.binary_mlp, seed, widths=widths, binary_input=one_bit)
     network.to_c(tmp_path / "net.c")
     pixels = torch.randint(0, 256, (40, widths[0]), generator=generator, dtype=torch.uint8).numpy()
     pixels[::2] *= np.random.default_rng(seed).random(pixels[::2].shape) < 0.2  # little ink
     check(network, loaded(tmp_path / "net.c", "net_classify", optimise="-O1"), pixels)
+    chip = Chip(core, compile_for(core, tmp_path / "net.c", "net_classify"))
+    check(network, partial(chip.classify, classes=widths[-1]), pixels)
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("no hidden layer", "two channels")])
@@ -100,6 +102,13 @@ def test_random_networks_of_each_kind_have_the_same_sums(name, tmp_path, images)
     network, _ = packed_at_random(NETWORKS[name], 0)
     network.to_c(tmp_path / "net.c")
     check(network, loaded(tmp_path / "net.c", "net_classify"), images[:40])
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_a_convolutional_network_has_the_same_sums_on_a_chip(core, tmp_path, images):
+    network, _ = packed_at_random(NETWORKS["convnet"], 0)
+    network.to_c(tmp_path / "net.c")
+    check(network, Chip(core, compile_for(core, tmp_path / "net.c", "net_classify")).classify, images[:5])
 
 
 def test_the_file_needs_no_library_even_where_there_is_no_division(mnist_c):

@@ -47,7 +47,7 @@ def test_every_run_has_its_row_and_was_computed_with_its_settings(experiment):
 def test_a_stored_row_is_computed_again():
     """Bit for bit on a machine like the one that it comes from; on another, rounding leads to a row like any seed's."""
     stored = pd.read_csv(closing_the_gap.RESULTS).iloc[0]
-    row = runner._row(closing_the_gap.RECIPES["tutorial"], 0, "MNIST", None)
+    row = runner._row(closing_the_gap.RECIPES["tutorial"], 0, False, None)
     assert (stored["name"], stored["seed"]) == ("tutorial", 0)
     assert row["acc_test"] == pytest.approx(stored["acc_test"], abs=0.03)  # the seeds' standard deviation is 0.008
 
@@ -123,11 +123,10 @@ def test_these_recipes_take_what_was_best_on_held_out_images(scores, group):
     assert best == TAKEN[group].settings()
 
 
-def tiny_images(name):
-    """Few of them, so that an epoch is fast; the name decides which are scored."""
-    data = bnn.load_mnist()
-    few = first(data, 200, 1000)
-    return few if name == "MNIST" else bnn.hold_out(few, 50)
+def tiny_images(name, held_out=False):
+    """Few of them, so that an epoch is fast."""
+    few = first(bnn.load_mnist(), 200, 1000)
+    return bnn.hold_out(few, 50) if held_out else few
 
 
 @pytest.fixture
@@ -141,9 +140,9 @@ def run(tmp_path, monkeypatch, table):
     """Run an experiment of two recipes on a few images, in this process, with these command-line arguments."""
     monkeypatch.setattr(runner, "images", tiny_images)
 
-    def run(*arguments, data="MNIST"):
+    def run(*arguments, held_out=False):
         monkeypatch.setattr(sys, "argv", ["experiment", *arguments])
-        runner.run_missing(tmp_path / "results.csv", table, data, processes=1)
+        runner.run_missing(tmp_path / "results.csv", table, held_out, processes=1)
         return pd.read_csv(tmp_path / "results.csv")
 
     return run
@@ -175,10 +174,10 @@ def test_other_settings_are_another_run(run, table, capsys):
     assert first["loss_train"].iloc[2] != second["loss_train"].iloc[2]
 
 
-def test_the_name_of_the_data_decides_which_images_are_scored(run, table, tmp_path):
+def test_choices_are_scored_on_other_images(run, table, tmp_path):
     full = run("plain")
     (tmp_path / "results.csv").unlink()
-    held_out = run("plain", data="MNIST, held out")
+    held_out = run("plain", held_out=True)
     assert held_out["data"].unique().tolist() == ["MNIST, held out"]
     assert (held_out["acc_test"] * 50 % 1).tolist() == pytest.approx([0, 0], abs=1e-6)  # a share of 50 images
     assert full["acc_test"].tolist() != held_out["acc_test"].tolist()
@@ -252,8 +251,8 @@ def test_taught_recipes_learn_from_one_teacher_that_has_not_seen_the_scored_imag
     stub = Stub()
     monkeypatch.setattr(runner, "TEACHER", stub)
     table["taught"] = table["plain"]._replace(taught=True)
-    rows = run(data="MNIST, held out").set_index("name")
-    held_out = tiny_images("MNIST, held out")
+    rows = run(held_out=True).set_index("name")
+    held_out = tiny_images("MNIST", held_out=True)
     assert [data.name for data in stub.asked] == [held_out.name]
     assert torch.equal(stub.asked[0].train_images, held_out.train_images)
     assert (rows.loc["taught", "loss_train"].values > rows.loc["plain", "loss_train"].values).all()
@@ -271,7 +270,7 @@ def test_the_teacher_reaches_another_process():
 
 
 def test_the_images_of_choices_are_none_of_the_test_set(full):
-    held_out = teacher.images("MNIST, held out")
+    held_out = teacher.images("MNIST", held_out=True)
     assert torch.equal(held_out.test_images, full.train_images[50_000:])
     assert torch.equal(held_out.train_images, full.train_images[:50_000])
 

@@ -92,14 +92,14 @@ class Chip:
         self._counted, self.instructions = {}, 0
         self._uc.hook_add(UC_HOOK_BLOCK, self._count)
 
-    def classify(self, pixels: Array) -> tuple[int, Array]:
-        """(pixels,) uint8 -> the class, and (10,) int32 sums."""
+    def classify(self, pixels: Array, classes: int = 10) -> tuple[int, Array]:
+        """(pixels,) uint8 -> the class, and (classes,) int32 sums."""
         self._uc.mem_write(IMAGE, pixels.tobytes())
         for register, value in {"R0": IMAGE, "R1": SUMS, "SP": STACK, "LR": STOP | 1}.items():
             self._uc.reg_write(getattr(arm_const, f"UC_ARM_REG_{register}"), value)
         self.instructions = 0
         self._uc.emu_start(FLASH | 1, STOP)
-        sums = np.frombuffer(bytes(self._uc.mem_read(SUMS, 40)), "<i4")
+        sums = np.frombuffer(bytes(self._uc.mem_read(SUMS, 4 * classes)), "<i4")
         return self._uc.reg_read(arm_const.UC_ARM_REG_R0), sums
 
     @property
