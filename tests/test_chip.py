@@ -58,9 +58,10 @@ def test_errors_of_the_compiler_are_told(tmp_path):
         compile_for("m0", tmp_path / "wrong.c", "wrong")
 
 
-@pytest.mark.parametrize("kind", ["int8", "dual", "float32"])
-def test_rivals_compute_what_numpy_does(kind, full, tmp_path):
-    rival, path = Rival((784, 12, 8, 10), kind), tmp_path / "rival.c"
+@pytest.mark.parametrize("widths", [(784, 12, 8, 10), (784, 20, 10)], ids=str)
+@pytest.mark.parametrize("kind", ["int1", "ternary", "int2", "int4", "int8", "dual", "float32"])
+def test_rivals_compute_what_numpy_does(kind, widths, full, tmp_path):
+    rival, path = Rival(widths, kind), tmp_path / "rival.c"
     path.write_text(rival.source())
     chip = Chip("m4", compile_for("m4", path, "classify", runtime=kind == "float32"))
     for image in full.test_images[:5].numpy():

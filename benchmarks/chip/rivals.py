@@ -1,9 +1,11 @@
-"""The rivals on a small chip: 784-300-100-10 and 784-40-10 of 8-bit weights and activations, and of floats, in C.
+"""The rivals on a small chip: networks of 8-bit activations with weights of 1 to 8 bits, and of floats, in C.
 
-They are written as fast as we could: a layer goes through its inputs and adds each one's column of weights to all sums,
-four inputs at a time, and passes over inputs that are zero, pixels without ink as well as neurons that ReLU cut off.
-`dual` is for the M4 and the M7, whose SMLAD multiplies and adds two pairs of 16 bits at once: it goes through the
-neurons instead, two at a time, and can pass over nothing.
+They are written as fast as we could. `int8`, `int4` and `float32` go through their inputs and add each one's column of
+weights to all sums, four inputs at a time, and pass over inputs that are zero, pixels without ink as well as neurons
+that ReLU cut off. `int4` multiplies two weights at once, in the halves of a word. `int1`, `ternary` and `int2` look up
+sums of eight inputs in tables of partial sums, as our binary network does, once for each bit of a weight. `dual` is
+int8 for the M4 and the M7, whose SMLAD multiplies and adds two pairs of 16 bits at once: it goes through the neurons
+instead, two at a time, and can pass over nothing.
 
 The weights are random: neither the number of instructions nor the bytes depend on them, but for how many hidden
 neurons ReLU cuts off, which is half of them here, as it is in trained networks.
@@ -67,6 +69,99 @@ static void layer_{i}(const uint8_t *x, int32_t *sums)
     }}
 }}
 """
+GATHERED = """
+static void layer_{i}(const uint8_t *x, int32_t *sums)
+{{
+    const uint32_t *columns[4];
+    uint32_t inputs[4];
+    int32_t all = 0;
+    int found = 0;
+    for (int n = 0; n < 8 * {words}; n++)
+        sums[n] = 0;
+    for (int k = 0; k < {inputs} + 3; k++) {{
+        if (k < {inputs}) {{
+            if (x[k] == 0)
+                continue;
+            all += x[k];
+            inputs[found] = x[k];
+            columns[found++] = weights_{i} + k * {words};
+        }} else if (found > 0) {{ /* fill up the last four */
+            inputs[found] = 0;
+            columns[found++] = weights_{i};
+        }}
+        if (found == 4) {{
+            int32_t *out = sums;
+            for (int w = 0; w < {words}; w++, out += 8) {{
+                uint32_t p = columns[0][w], q = columns[1][w], r = columns[2][w], s = columns[3][w];
+                for (int n = 0; n < 4; n++, p >>= 4, q >>= 4, r >>= 4, s >>= 4) {{
+                    const uint32_t two = inputs[0] * (p & 0x000f000f) + inputs[1] * (q & 0x000f000f)
+                                         + inputs[2] * (r & 0x000f000f) + inputs[3] * (s & 0x000f000f);
+                    out[n] += (int32_t)(two & 0xffff);
+                    out[n + 4] += (int32_t)(two >> 16);
+                }}
+            }}
+            found = 0;
+        }}
+    }}
+    for (int n = 0; n < {outputs}; n++) /* a weight is 2 * code - 15 */
+        sums[n] = 2 * sums[n] - 15 * all + bias_{i}[n];
+}}
+"""
+TABLES = """
+static void layer_{i}(const uint8_t *x, int32_t *sums)
+{{
+    union {{
+        uint32_t pairs[128];
+        uint16_t sums[256];
+    }} table;
+    const uint8_t *codes = codes_{i};
+    int32_t all = 0;
+    for (int n = 0; n < {outputs}; n++)
+        sums[n] = 0;
+    {loop} {{
+        const uint32_t p[8] = {{{group}}};
+        const uint32_t ink = p[0] + p[1] + p[2] + p[3] + p[4] + p[5] + p[6] + p[7];
+        if (ink == 0) {{
+            codes += {planes} * {outputs};
+            continue;
+        }}
+        all += (int32_t)ink;
+        table.pairs[0] = p[0] << 16;
+        #pragma clang loop unroll(full)
+        for (int bit = 1; bit < 8; bit++) {{
+            const uint32_t two = p[bit] << 16 | p[bit];
+            #pragma clang loop unroll_count(8)
+            for (int b = 0; b < 1 << (bit - 1); b++)
+                table.pairs[(1 << (bit - 1)) + b] = table.pairs[b] + two;
+        }}
+        #pragma clang loop unroll_count(12)
+        for (int n = 0; n < {outputs}; n++)
+            sums[n] += {looked_up};
+        codes += {planes} * {outputs};
+    }}
+    for (int n = 0; n < {outputs}; n++)
+        sums[n] = {total} + bias_{i}[n];
+}}
+"""
+PLANES = {  # the bits of weights, how they are looked up, and what the sum is of those
+    "int1": (lambda w: [w > 0], "table.sums[codes[n]]", "2 * sums[n] - all"),
+    "ternary": (
+        lambda w: [w > 0, w < 0],
+        "table.sums[codes[n]] - table.sums[codes[{outputs} + n]]",
+        "sums[n]",
+    ),
+    "int2": (
+        lambda w: [w + 3 & 2, w + 3 & 4],
+        "table.sums[codes[n]] + 2 * table.sums[codes[{outputs} + n]]",
+        "2 * sums[n] - 3 * all",
+    ),
+}
+LEVELS = {  # the weights, and how far a sum of as many inputs as one is spread
+    "int1": ((-1, 1), 0.8),
+    "ternary": ((-1, 0, 1), 0.7),
+    "int2": ((-3, -1, 1, 3), 1.8),
+    "int4": (tuple(range(-15, 16, 2)), 7.6),
+}
 RELU = """
 static void relu_{i}(const int32_t *sums, uint8_t *out)
 {{
@@ -91,7 +186,8 @@ class Rival:
 
     Attributes:
         widths: pixels, hidden widths, classes.
-        kind: "int8", "float32", or "dual", which takes a layer's inputs in fours and its neurons in twos.
+        kind: "int1", "ternary", "int2", "int4", "int8", "float32", or "dual", which takes a layer's inputs in fours and
+            its neurons in twos.
     """
 
     widths: tuple[int, ...]
@@ -102,7 +198,10 @@ class Rival:
         random, layers = np.random.default_rng(0), []
         for inputs, outputs in zip(self.widths, self.widths[1:], strict=False):
             w, b = random.integers(-127, 128, (inputs, outputs)), random.integers(-5000, 5000, outputs)
-            if self.kind == "float32":
+            if self.kind in LEVELS:
+                levels, spread = LEVELS[self.kind]
+                layers.append((random.choice(levels, w.shape).astype(np.int8), (b * spread / 60).astype(np.int32)))
+            elif self.kind == "float32":
                 layers.append((w.astype(np.float32) / np.float32(1000), b.astype(np.float32) / np.float32(1000)))
             else:
                 layers.append((w.astype(np.int8), b.astype(np.int32)))
@@ -110,7 +209,7 @@ class Rival:
 
     def shift(self, inputs: int) -> int:
         """The power of two that brings sums of so many products back to a byte."""
-        return int(np.ceil(np.log2(60 * np.sqrt(inputs))))
+        return int(np.ceil(np.log2(LEVELS.get(self.kind, ((), 60))[1] * np.sqrt(inputs))))
 
     def classify(self, pixels: Array) -> tuple[int, Array]:
         """What the C computes, by NumPy: (pixels,) uint8 -> the class, and the sums of the last layer."""
@@ -134,19 +233,16 @@ class Rival:
             calls.append("        x[k] = (float)pixels[k] * (1.0f / 255.0f);\n")
             before = "x"
         for i, (w, b) in enumerate(self.weights()):
-            of = "float" if self.kind == "float32" else "int8_t"
-            names = {"i": i, "inputs": len(w), "outputs": len(b), "shift": self.shift(len(w))}
-            names |= {"held": held, "sum": number, "weight": of}
-            kind, stored = ("rows", w.T) if self.kind == "dual" else ("weights", w)
-            aligned = " __attribute__((aligned(4)))" if self.kind == "dual" else ""
-            parts.append(f"static const {of} {kind}_{i}[{w.size}]{aligned} = {{{_listed(stored)}}};\n")
+            names = {"i": i, "inputs": len(w), "outputs": len(b), "shift": self.shift(len(w)), "held": held}
+            parts.append(self._layer(w, names))
             parts.append(f"static const {number} bias_{i}[{b.size}] = {{{_listed(b)}}};\n")
-            parts.append((DUAL if self.kind == "dual" else SKIPPING).format(**names))
-            last = i == len(self.widths) - 2
-            calls.append(f"    {number} sums_{i}[{len(b)}];\n    layer_{i}({before}, sums_{i});\n")
-            if not last:
+            parts.append(self._function(names))
+            calls.append(f"    {number} sums_{i}[{_padded(len(b))}];\n    layer_{i}({before}, sums_{i});\n")
+            if i < len(self.widths) - 2:
                 parts.append((RELU_FLOAT if self.kind == "float32" else RELU).format(**names))
-                calls.append(f"    {held} x_{i}[{len(b)}];\n    relu_{i}(sums_{i}, x_{i});\n")
+                calls.append(f"    {held} x_{i}[{_padded(len(b))}];\n    relu_{i}(sums_{i}, x_{i});\n")
+                if self.kind in PLANES:  # the last table is of eight inputs, too
+                    calls += [f"    x_{i}[{n}] = 0;\n" for n in range(len(b), _padded(len(b)))]
                 before = f"x_{i}"
         end = f"""\
     int best = 0;
@@ -159,6 +255,52 @@ class Rival:
 """
         parts.append(f"int classify(const uint8_t *pixels, int32_t *sums)\n{{\n{''.join(calls)}{end}}}\n")
         return "\n".join(parts)
+
+    def _layer(self, w: Array, names: dict) -> str:
+        """The weights as a constant array, in the order in which they are read."""
+        i, (inputs, outputs) = names["i"], w.shape
+        if self.kind in PLANES:
+            planes = PLANES[self.kind][0](w)
+            order = _blocks() if i == 0 else np.arange(inputs)
+            bits = np.stack([np.pad(plane[order], [(0, -inputs % 8), (0, 0)]) != 0 for plane in planes])
+            codes = np.packbits(bits.reshape(len(planes), -1, 8, outputs), axis=2, bitorder="little")[:, :, 0]
+            return _array("uint8_t", f"codes_{i}", codes.swapaxes(0, 1))
+        if self.kind == "int4":
+            codes = np.pad((w.astype(np.int64) + 15) // 2, [(0, 0), (0, -outputs % 8)]).reshape(inputs, -1, 8)
+            return _array("uint32_t", f"weights_{i}", (codes << np.array([0, 4, 8, 12, 16, 20, 24, 28])).sum(axis=2))
+        if self.kind == "dual":
+            return _array("int8_t", f"rows_{i}", w.T, " __attribute__((aligned(4)))")
+        return _array("float" if self.kind == "float32" else "int8_t", f"weights_{i}", w)
+
+    def _function(self, names: dict) -> str:
+        if self.kind in PLANES:
+            _, looked_up, total = PLANES[self.kind]
+            loop = f"for (int k = 0; k < {names['inputs']}; k += 8)"
+            group = ", ".join(f"x[k + {j}]" for j in range(8))
+            if names["i"] == 0:  # blocks of 4x2 pixels
+                loop = "for (int row = 0; row < 784; row += 56)\n    for (int k = row; k < row + 28; k += 4)"
+                group = ", ".join(f"x[k + {j}]" for j in (0, 1, 2, 3, 28, 29, 30, 31))
+            names |= {"loop": loop, "group": group, "planes": looked_up.count("table"), "total": total}
+            return TABLES.format(**names, looked_up=looked_up.format(**names))
+        if self.kind == "int4":
+            return GATHERED.format(**names, words=_padded(names["outputs"]) // 8)
+        if self.kind == "dual":
+            return DUAL.format(**names)
+        of, number = ("float", "float") if self.kind == "float32" else ("int8_t", "int32_t")
+        return SKIPPING.format(**names, sum=number, weight=of)
+
+
+def _blocks() -> Array:
+    """The order of the pixels of an image of 28x28, in blocks of 4x2."""
+    return np.arange(784).reshape(14, 2, 7, 4).swapaxes(1, 2).ravel()
+
+
+def _padded(size: int) -> int:
+    return size + -size % 8
+
+
+def _array(kind: str, name: str, values: Array, attributes: str = "") -> str:
+    return f"static const {kind} {name}[{values.size}]{attributes} = {{{_listed(values)}}};\n"
 
 
 def _listed(values: Array) -> str:
