@@ -181,7 +181,7 @@ def test_choices_are_scored_on_other_images(run, table, tmp_path):
     full = run("plain")
     (tmp_path / "results.csv").unlink()
     held_out = run("plain", held_out=True)
-    assert held_out["data"].unique().tolist() == ["MNIST, held out"]
+    assert held_out["data"].unique().tolist() == ["first 200 of MNIST, held out"]
     assert (held_out["acc_test"] * 50 % 1).tolist() == pytest.approx([0, 0], abs=1e-6)  # a share of 50 images
     assert full["acc_test"].tolist() != held_out["acc_test"].tolist()
 
