@@ -11,14 +11,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import nn
 
 import bnn_tutorial as bnn
 
 from .recipes import FAST, Recipe, changed
-from .runner import run_missing
+from .runner import best, run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
 CHOICES = RESULTS.with_name("binarise_choices.csv")
@@ -74,14 +73,10 @@ CANDIDATES = {
 }
 
 
-def chosen(name: str) -> Recipe:
-    """The step at the rate that did best on held-out images."""
-    scores = pd.read_csv(CHOICES).set_index("name")["acc_test"]
-    return CANDIDATES[name][max(CANDIDATES[name], key=scores.get)]
-
-
 def _recipes() -> dict[str, Recipe]:
-    recipes = {name: chosen(name) for name in STEPS}
+    recipes = {name: best(tried, CHOICES) for name, tried in CANDIDATES.items()}
+    if None in recipes.values():
+        return {}
     whole = recipes["in all layers"]
     return recipes | {
         "the tutorial's settings": Recipe(data="FashionMNIST"),
@@ -93,7 +88,7 @@ def _recipes() -> dict[str, Recipe]:
     }
 
 
-RECIPES = _recipes() if CHOICES.exists() else {}
+RECIPES = _recipes()
 
 if __name__ == "__main__":
     run_missing(RESULTS, RECIPES)

@@ -39,8 +39,8 @@ def run_missing(results: Path, recipes: dict[str, Recipe], held_out: bool = Fals
     for count, (name, seed, row) in enumerate(_trained(recipes, todo, held_out, args.processes), 1):
         if args.processes > 1:
             del row["seconds"]
-        settings = {"settings": recipes[name].settings(), "data": images(recipes[name].data, held_out).name}
-        rows.append({"name": name, "seed": seed, **row, **settings, "torch": version("torch")})
+        settings = {"settings": recipes[name].settings(), "torch": version("torch")}
+        rows.append({"name": name, "seed": seed, **row, **settings})
         _write(results, sorted(rows, key=lambda row: (list(recipes).index(row["name"]), row["seed"])))
         print(f"{count} of {len(todo)}: {name}, seed {seed}: {row}", flush=True)
     scores = pd.read_csv(results).groupby("name", sort=False)["acc_test"]
@@ -92,9 +92,16 @@ def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Itera
 
 
 def _row(recipe: Recipe, seed: int, held_out: bool, teacher: nn.Module | None) -> dict:
-    """The last epoch's row, what the recipe says of the network also, and the seconds of all epochs."""
+    """The last epoch's row, what the recipe says of the network also, the seconds of all epochs, and the images."""
     data = images(recipe.data, held_out)
     history, model = recipe.train(seed, data, teacher, progress=False)
     last = history.drop(columns="seconds").round(4).to_dict("records")[-1]
     also = recipe.also(model, data) if recipe.also else {}
-    return {**last, **also, "seconds": round(float(history["seconds"].sum()), 1)}
+    return {**last, **also, "seconds": round(float(history["seconds"].sum()), 1), "data": data.name}
+
+
+def best(candidates: dict[str, Recipe], choices: Path) -> Recipe | None:
+    """The candidate that did best on held-out images, by the file `choices`; None until all of them were tried."""
+    scores = pd.read_csv(choices).set_index("name")["acc_test"] if choices.exists() else {}
+    tried = bool(candidates) and all(name in scores for name in candidates)
+    return candidates[max(candidates, key=scores.get)] if tried else None

@@ -16,13 +16,12 @@ from itertools import pairwise, product
 from math import ceil
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 import bnn_tutorial as bnn
 
 from .recipes import TEN_EPOCHS, Recipe, augment, changed
-from .runner import run_missing
+from .runner import best, run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
 CHOICES = RESULTS.with_name("worth_choices.csv")
@@ -81,20 +80,13 @@ def candidates(data: str, kind: str, cell: str) -> dict[str, Recipe]:
     }
 
 
-def held_out() -> dict[str, float]:
-    """The accuracy of each candidate that has been tried."""
-    return pd.read_csv(CHOICES).set_index("name")["acc_test"].to_dict() if CHOICES.exists() else {}
-
-
 def _recipes() -> dict[str, Recipe]:
-    """The best candidate of each cell, once all of them have been tried."""
-    scores, recipes = held_out(), {}
+    recipes = {}
     for data, cell, kind in product(SEEDS, CELLS, KINDS):
-        tried = candidates(data, kind, cell)
-        if tried and tried.keys() <= scores.keys():
-            best = tried[max(tried, key=scores.get)]._replace(seeds=SEEDS[data])
-            recipes[f"{data}, {kind}, {cell}"] = best
-            recipes[f"{data}, {kind}, {cell}, augmented"] = changed(best, augment=augment(1))
+        if chosen := best(candidates(data, kind, cell), CHOICES):
+            chosen = chosen._replace(seeds=SEEDS[data])
+            recipes[f"{data}, {kind}, {cell}"] = chosen
+            recipes[f"{data}, {kind}, {cell}, augmented"] = changed(chosen, augment=augment(1))
     return recipes
 
 

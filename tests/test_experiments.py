@@ -1,5 +1,6 @@
 """The runner goes on where it was, and the tables in git are whole and were computed with the recipes as they are."""
 
+import itertools
 import json
 import pickle
 import sys
@@ -27,9 +28,12 @@ from experiments import (
     settings,
     teacher,
     windows,
+    worth,
+    worth_choices,
 )
 
 EXPERIMENTS = [choices, controls, estimators, windows, closing_the_gap, records, binarise_choices, binarise]
+EXPERIMENTS += [worth_choices, worth]
 
 
 @pytest.fixture(params=EXPERIMENTS, ids=lambda module: module.__name__)
@@ -68,6 +72,33 @@ GOALS |= {"both binary, 10 epochs": 0.975, "both binary, 60 epochs": 0.980}
 def test_the_records_are_what_the_notebook_promises(name, goal):
     table = pd.concat(pd.read_csv(module.RESULTS) for module in (records, controls)).groupby("name")["acc_test"]
     assert table.get_group(name).mean() >= goal
+
+
+def test_the_budgets_are_counted_as_summary_counts():
+    for name, recipe in worth.RECIPES.items():
+        kind, widths = name.split(", ", 1)[1], recipe.build.keywords["widths"]
+        kind = next(k for k in sorted(worth.KINDS, key=len, reverse=True) if kind.startswith(f"{k}, "))
+        stored = bnn.summary(recipe.build(generator=torch.Generator())).loc["total", "bytes_packed"]
+        assert stored == worth.stored_bytes(kind, widths)
+        if "bytes" in name:
+            assert stored <= worth.BUDGETS[worth.CELLS.index(name.split(f"{kind}, ")[1].split(", aug")[0])]
+
+
+def test_no_wider_network_would_fit_the_budget():
+    for kind, budget, hidden in itertools.product(worth.KINDS, worth.BUDGETS, (1, 2)):
+        widest = worth.widest(kind, budget, hidden)
+        first = widest[1] if widest else 0
+        assert worth.stored_bytes(kind, worth.shape(hidden, first + 1)) > budget
+
+
+def test_the_best_candidate_is_known_once_all_were_tried(tmp_path):
+    candidates, choices = {name: recipes.Recipe(seeds=n) for n, name in enumerate("abc")}, tmp_path / "choices.csv"
+    assert runner.best(candidates, choices) is None
+    pd.DataFrame({"name": ["a", "b"], "acc_test": [0.1, 0.3]}).to_csv(choices, index=False)
+    assert runner.best(candidates, choices) is None
+    pd.DataFrame({"name": ["a", "b", "c", "d"], "acc_test": [0.1, 0.3, 0.2, 0.9]}).to_csv(choices, index=False)
+    assert runner.best(candidates, choices) is candidates["b"]
+    assert runner.best({}, choices) is None
 
 
 def test_int8_is_computed_of_the_float_networks_only():

@@ -51,14 +51,16 @@ def count(name: str, core: str, optimise: str, images: int) -> dict:
         if rival is None:
             network = packed.load_pretrained("mnist")
             network.to_c(path)
+            expected = zip(network.predict(pixels), network.sums(pixels), strict=True)
         else:
             path.write_text(rival.source())
+            expected = map(rival.classify, pixels)
         elf = compile_for(core, path, "classify" if rival else "net_classify", optimise, runtime=is_float)
     chip, instructions = Chip(core, elf), []
-    for found, expected in zip(_run(chip, pixels, instructions), _expected(rival, pixels), strict=True):
-        same = found[0] == expected[0] and (is_float or np.array_equal(found[1], expected[1]))
+    for found, right in zip(_run(chip, pixels, instructions), expected, strict=True):
+        same = found[0] == right[0] and (is_float or np.array_equal(found[1], right[1]))
         if not same:
-            raise AssertionError(f"{name} on {core}: {found}, not {expected}")
+            raise AssertionError(f"{name} on {core}: {found}, not {right}")
     chip.classify(np.full(784, 255, np.uint8))
     mean, row = float(np.mean(instructions)), {"name": name, "core": core, "optimise": optimise, "images": images}
     return row | {"mean": round(mean), "all_ink": chip.instructions, "flash": chip.flash, "ram": chip.ram}
@@ -68,13 +70,6 @@ def _run(chip: Chip, pixels: Array, instructions: list[int]) -> Iterator[tuple[i
     for image in pixels:
         yield chip.classify(image)
         instructions.append(chip.instructions)
-
-
-def _expected(rival: Rival | None, pixels: Array) -> Iterator[tuple[int, Array]]:
-    if rival is not None:
-        return map(rival.classify, pixels)
-    network = packed.load_pretrained("mnist")
-    return zip(network.predict(pixels), network.sums(pixels), strict=True)
 
 
 def _row(job: tuple) -> dict:

@@ -18,34 +18,64 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray as Array
 
-SKIPPING = """
+FOURS = """
 static void layer_{i}(const {held} *x, {sum} *sums)
 {{
     const {weight} *columns[4];
-    {sum} inputs[4];
+    {wide} inputs[4];
     int found = 0;
-    for (int n = 0; n < {outputs}; n++)
-        sums[n] = bias_{i}[n];
+{start}
     for (int k = 0; k < {inputs} + 3; k++) {{
         if (k < {inputs}) {{
             if (x[k] == 0)
                 continue;
-            inputs[found] = x[k];
-            columns[found++] = weights_{i} + k * {outputs};
+            inputs[found] = x[k];{noted}
+            columns[found++] = weights_{i} + k * {row};
         }} else if (found > 0) {{ /* fill up the last four */
             inputs[found] = 0;
             columns[found++] = weights_{i};
         }}
         if (found == 4) {{
-            const {sum} a = inputs[0], b = inputs[1], c = inputs[2], d = inputs[3];
-            const {weight} *p = columns[0], *q = columns[1], *r = columns[2], *s = columns[3];
-            for (int n = 0; n < {outputs}; n++)
-                sums[n] += a * p[n] + b * q[n] + c * r[n] + d * s[n];
+{add}
             found = 0;
         }}
     }}
-}}
+{end}}}
 """
+WHOLE = {
+    "start": """\
+    for (int n = 0; n < {outputs}; n++)
+        sums[n] = bias_{i}[n];""",
+    "add": """\
+            const {sum} a = inputs[0], b = inputs[1], c = inputs[2], d = inputs[3];
+            const {weight} *p = columns[0], *q = columns[1], *r = columns[2], *s = columns[3];
+            for (int n = 0; n < {outputs}; n++)
+                sums[n] += a * p[n] + b * q[n] + c * r[n] + d * s[n];""",
+    "noted": "",
+    "end": "",
+}
+NIBBLES = {  # two weights at once: four times 255 times 15 does not fill the half of a word
+    "start": """\
+    int32_t all = 0;
+    for (int n = 0; n < 8 * {row}; n++)
+        sums[n] = 0;""",
+    "add": """\
+            int32_t *out = sums;
+            for (int w = 0; w < {row}; w++, out += 8) {{
+                uint32_t p = columns[0][w], q = columns[1][w], r = columns[2][w], s = columns[3][w];
+                for (int n = 0; n < 4; n++, p >>= 4, q >>= 4, r >>= 4, s >>= 4) {{
+                    const uint32_t two = inputs[0] * (p & 0x000f000f) + inputs[1] * (q & 0x000f000f)
+                                         + inputs[2] * (r & 0x000f000f) + inputs[3] * (s & 0x000f000f);
+                    out[n] += (int32_t)(two & 0xffff);
+                    out[n + 4] += (int32_t)(two >> 16);
+                }}
+            }}""",
+    "noted": " all += x[k];",
+    "end": """\
+    for (int n = 0; n < {outputs}; n++) /* a weight is 2 * code - 15 */
+        sums[n] = 2 * sums[n] - 15 * all + bias_{i}[n];
+""",
+}
 DUAL = """
 static void layer_{i}(const uint8_t *x, int32_t *sums)
 {{
@@ -67,44 +97,6 @@ static void layer_{i}(const uint8_t *x, int32_t *sums)
         sums[n] = one;
         sums[n + 1] = two;
     }}
-}}
-"""
-GATHERED = """
-static void layer_{i}(const uint8_t *x, int32_t *sums)
-{{
-    const uint32_t *columns[4];
-    uint32_t inputs[4];
-    int32_t all = 0;
-    int found = 0;
-    for (int n = 0; n < 8 * {words}; n++)
-        sums[n] = 0;
-    for (int k = 0; k < {inputs} + 3; k++) {{
-        if (k < {inputs}) {{
-            if (x[k] == 0)
-                continue;
-            all += x[k];
-            inputs[found] = x[k];
-            columns[found++] = weights_{i} + k * {words};
-        }} else if (found > 0) {{ /* fill up the last four */
-            inputs[found] = 0;
-            columns[found++] = weights_{i};
-        }}
-        if (found == 4) {{
-            int32_t *out = sums;
-            for (int w = 0; w < {words}; w++, out += 8) {{
-                uint32_t p = columns[0][w], q = columns[1][w], r = columns[2][w], s = columns[3][w];
-                for (int n = 0; n < 4; n++, p >>= 4, q >>= 4, r >>= 4, s >>= 4) {{
-                    const uint32_t two = inputs[0] * (p & 0x000f000f) + inputs[1] * (q & 0x000f000f)
-                                         + inputs[2] * (r & 0x000f000f) + inputs[3] * (s & 0x000f000f);
-                    out[n] += (int32_t)(two & 0xffff);
-                    out[n + 4] += (int32_t)(two >> 16);
-                }}
-            }}
-            found = 0;
-        }}
-    }}
-    for (int n = 0; n < {outputs}; n++) /* a weight is 2 * code - 15 */
-        sums[n] = 2 * sums[n] - 15 * all + bias_{i}[n];
 }}
 """
 TABLES = """
@@ -282,12 +274,15 @@ class Rival:
                 group = ", ".join(f"x[k + {j}]" for j in (0, 1, 2, 3, 28, 29, 30, 31))
             names |= {"loop": loop, "group": group, "planes": looked_up.count("table"), "total": total}
             return TABLES.format(**names, looked_up=looked_up.format(**names))
-        if self.kind == "int4":
-            return GATHERED.format(**names, words=_padded(names["outputs"]) // 8)
         if self.kind == "dual":
             return DUAL.format(**names)
-        of, number = ("float", "float") if self.kind == "float32" else ("int8_t", "int32_t")
-        return SKIPPING.format(**names, sum=number, weight=of)
+        names |= {"sum": "int32_t", "wide": "int32_t", "weight": "int8_t", "row": names["outputs"]}
+        if self.kind == "float32":
+            names |= {"sum": "float", "wide": "float", "weight": "float"}
+        if self.kind == "int4":
+            names |= {"wide": "uint32_t", "weight": "uint32_t", "row": _padded(names["outputs"]) // 8}
+        pieces = NIBBLES if self.kind == "int4" else WHOLE
+        return FOURS.format(**names, **{name: piece.format(**names) for name, piece in pieces.items()})
 
 
 def _blocks() -> Array:
