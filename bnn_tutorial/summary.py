@@ -30,8 +30,8 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         A DataFrame with a row for each layer, then `total`, and the columns
 
         - `one_bit_weights`: weights of which the forward pass uses only the sign;
-        - `quantised_weights`: weights of more bits, but fewer than 32;
-        - `float_parameters`: all others, 32 bits each: biases, batch norm's four vectors, real weights;
+        - `float_parameters`: all others, 32 bits each in PyTorch: biases, batch norm's four vectors, real weights, and
+          those of 1.6 to 8 bits, which have fewer in `bytes_packed`;
         - `bytes_now`: as PyTorch stores them, 4 bytes for each, latent weights included;
         - `bytes_packed`: what is left for inference, of a binary network to the byte as `packed.PackedNetwork` stores
           it. Of a layer of few bits: its weights, each unit's rounded up to bytes, and what its bias or batch norm
@@ -76,7 +76,7 @@ def _trace(model: nn.Module, modules: Iterable[nn.Module], input_shape: Sequence
 
 def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> dict[str, int]:
     bits = weight_bits(module)
-    weights = module.weight.numel() if bits < 32 else 0
+    one_bit = module.weight.numel() if bits == 1 else 0
     norm = module.norm if isinstance(module, GenDense | GenConv2d) else None
     owners = [module] if norm is None else [module, norm]
     parameters = sum(p.numel() for owner in owners for p in owner.parameters(recurse=False))
@@ -84,11 +84,10 @@ def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> dict[str, int
     macs = [(_macs(module, x, z), _is_binary(x) and not getattr(module, "padding", 0)) for x, z in calls]
     one_bit_macs = sum(n for n, binary_input in macs if bits == 1 and binary_input)
     return {
-        "one_bit_weights": weights if bits == 1 else 0,
-        "quantised_weights": weights if bits != 1 else 0,
-        "float_parameters": parameters + buffers - weights,
+        "one_bit_weights": one_bit,
+        "float_parameters": parameters + buffers - one_bit,
         "bytes_now": 4 * (parameters + buffers),
-        "bytes_packed": _packed(module, bits, calls) if weights else 4 * parameters,
+        "bytes_packed": _packed(module, bits, calls) if bits < 32 else 4 * parameters,
         "one_bit_macs": one_bit_macs,
         "float_macs": sum(n for n, _ in macs) - one_bit_macs,
     }

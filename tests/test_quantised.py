@@ -136,8 +136,8 @@ def test_bytes_are_those_of_the_bits(forward_map, bits):
         assert total["bytes_packed"] == 4 * (784 * 5 + 5 * 3 + 2 * 8)
     else:
         assert total["bytes_packed"] == 5 * (math.ceil(784 * bits / 8) + 8) + 3 * (math.ceil(5 * bits / 8) + 16)
-    counted = [total[name] for name in ("one_bit_weights", "quantised_weights")]
-    assert counted == ([784 * 5 + 15, 0] if bits == 1 else [0, 784 * 5 + 15] if bits < 32 else [0, 0])
+    one_bit = 784 * 5 + 15 if bits == 1 else 0  # the others are counted with batch norm's four vectors
+    assert [total["one_bit_weights"], total["float_parameters"]] == [one_bit, 784 * 5 + 15 + 4 * 8 - one_bit]
 
 
 @pytest.mark.parametrize("forward_map", MAPS)
