@@ -11,7 +11,7 @@ import { isTable, isWholeNumbers, readSafetensors, readTable, require } from "./
  * @typedef {{inputs: number, outputs: number}} Size of a layer
  */
 
-const FORMAT = "bnn_tutorial packed network, version 2";
+export const FORMAT = "bnn_tutorial packed network, version 2";
 
 /**
  * @param {Uint8Array} file
@@ -82,18 +82,23 @@ function checkTensors(tensors, sizes) {
   require(!wrong.length && !missing.length, `tensors [${wrong.join("; ")}] instead of [${missing.join("; ")}]`);
 }
 
-/**
- * SHA-256 of the description, the provenance and the tensors by name. On a page that comes over plain http from another
- * machine, browsers have no `crypto.subtle`: there all but the digest is checked.
- * @param {SafetensorsFile} file
- */
+/** SHA-256 of the description, the provenance and the tensors by name. @param {SafetensorsFile} file */
 async function checkDigest({ metadata, tensors }) {
-  if (!crypto.subtle) return;
   const texts = ["network", "provenance"].map((name) => metadata.get(name) ?? "");
   const values = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, tensor]) => tensor.values);
-  const digest = await crypto.subtle.digest("SHA-256", await new Blob([...texts, ...values]).arrayBuffer());
-  const text = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  require(text === metadata.get("sha256"), "a content without the digest that it names");
+  const digest = await digestOf([...texts, ...values]);
+  require(digest === null || digest === metadata.get("sha256"), "a content without the digest that it names");
+}
+
+/**
+ * SHA-256 in hexadecimal. On a page that comes over plain http from another machine, browsers have no `crypto.subtle`:
+ * there it is null, and of a file all but the digest is checked.
+ * @param {BlobPart[]} content
+ */
+export async function digestOf(content) {
+  if (!crypto.subtle) return null;
+  const digest = await crypto.subtle.digest("SHA-256", await new Blob(content).arrayBuffer());
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
