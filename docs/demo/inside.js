@@ -21,6 +21,7 @@ export class Inside {
   constructor(root, network, bytes) {
     this.root = root;
     this.network = network;
+    for (const grid of root.querySelectorAll("[data-part=layers] figure + figure")) grid.remove(); // another network's
     this.grids = network.hidden.map((layer, i) => this.addGrid(i + 1, layer.outputs));
     this.picture = /** @type {HTMLCanvasElement} */ (root.querySelector("[data-part=picture]"));
     this.write("pixels", `${network.inputs} pixels`);

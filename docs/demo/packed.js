@@ -36,6 +36,17 @@ export async function readNetwork(file) {
 }
 
 /**
+ * What its author says of a network, names and texts.
+ * @param {Uint8Array} file
+ * @returns {Record<string, string>}
+ */
+export function readProvenance(file) {
+  const provenance = readTable(readSafetensors(file).metadata.get("provenance") ?? "", "provenance");
+  require(Object.values(provenance).every((text) => typeof text === "string"), "a provenance that is not text");
+  return /** @type {Record<string, string>} */ (provenance);
+}
+
+/**
  * @param {string} text
  * @returns {{pixelThreshold: number | null, sizes: Size[]}}
  */

@@ -1,0 +1,144 @@
+// A paper and a network that reads what is drawn on it, with all that it computes. A page may have only a part.
+
+import { Inside } from "./inside.js";
+import { Sketch } from "./sketch.js";
+import { Bars, paintSquares, softmax } from "./views.js";
+
+/**
+ * @typedef {import("./network.js").Prediction} Prediction
+ * @typedef {import("./network.js").Network} Network
+ */
+
+const SETTLED = 400; // milliseconds without a change, after which a screen reader hears the answer
+const DOUBT = 0.1; // the share from which the second best digit is named
+const DIGITS = 10;
+const SIDE = 28; // of an example
+
+export class Reader {
+  /** @param {HTMLElement} root */
+  constructor(root) {
+    this.root = root;
+    /** @type {Network | null} */
+    this.network = null; // before `use`
+    /** @type {Inside | null} */
+    this.inside = null; // which only the page "Draw a digit" shows
+    this.bars = new Bars(this.part("bars"), DIGITS);
+    this.sketch = new Sketch(/** @type {HTMLCanvasElement} */ (this.part("paper")), () => this.changed());
+    /** @type {Prediction | null} */
+    this.prediction = null; // of an empty paper
+    this.frame = this.timer = 0; // the next ones that are asked for
+    /** @type {Array<() => void>} */
+    this.repaints = []; // of the examples
+    this.find("undo")?.addEventListener("click", () => this.sketch.undo());
+    this.find("clear")?.addEventListener("click", () => this.sketch.clear());
+    this.listen();
+    this.refresh();
+  }
+
+  /**
+   * Read with another network.
+   * @param {Network} network
+   * @param {number} bytes of its file
+   */
+  use(network, bytes) {
+    this.network = network;
+    this.inside = this.find("layers") && new Inside(this.root, network, bytes);
+    this.refresh();
+    this.inside?.describe(this.prediction);
+  }
+
+  /** @param {string} name @returns {HTMLElement | null} */
+  find(name) {
+    return this.root.querySelector(`[data-part=${name}]`);
+  }
+
+  /** One that all pages have. @param {string} name */
+  part(name) {
+    return /** @type {HTMLElement} */ (this.find(name));
+  }
+
+  listen() {
+    addEventListener("keydown", (event) => {
+      const isUndo = event.key === "z" && !event.shiftKey && (event.ctrlKey || event.metaKey);
+      if (!isUndo || event.target instanceof HTMLInputElement) return; // the search has its own
+      event.preventDefault();
+      this.sketch.undo();
+    });
+    const repaint = () => {
+      this.sketch.paint();
+      this.refresh();
+      this.repaints.forEach((paint) => paint());
+    };
+    addEventListener("resize", repaint); // the screen's resolution may be another
+    new MutationObserver(repaint).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+  }
+
+  /** However many events a frame has, the network reads once. */
+  changed() {
+    this.frame ||= requestAnimationFrame(() => this.refresh());
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.settle(), SETTLED);
+  }
+
+  refresh() {
+    this.frame = 0;
+    const pixels = this.sketch.prepared();
+    this.prediction = this.sketch.isEmpty || !this.network ? null : this.network.predict(pixels);
+    if (this.prediction) this.bars.show(this.prediction.logits, this.prediction.digit);
+    else this.bars.clear();
+    this.part("verdict").textContent = this.answer("Draw one, or choose one");
+    this.inside?.show(pixels, this.prediction);
+    this.find("undo")?.setAttribute("aria-disabled", String(!this.sketch.history.length));
+    this.find("clear")?.setAttribute("aria-disabled", String(this.sketch.isEmpty));
+  }
+
+  /** What it says. @param {string} invitation of an empty paper */
+  answer(invitation) {
+    if (this.prediction) return verdict(this.prediction);
+    return this.sketch.isEmpty ? invitation : "There is no network yet that reads it";
+  }
+
+  settle() {
+    this.part("spoken").textContent = this.answer("The paper is empty");
+    this.inside?.describe(this.prediction);
+  }
+
+  /** Where one cannot draw, an example lies on the paper from the beginning. @param {Uint8Array} example */
+  begin(example) {
+    this.sketch.drawing = { example, strokes: [] };
+    this.sketch.paint();
+    this.refresh();
+  }
+
+  /**
+   * A button for each example, which puts it on the paper.
+   * @param {Uint8Array} images one after the other
+   * @param {Uint8Array} labels
+   */
+  offer(images, labels) {
+    const most = Number(this.part("examples").dataset.most ?? labels.length);
+    labels.slice(0, most).forEach((label, i) => {
+      const image = images.subarray(i * SIDE * SIDE, (i + 1) * SIDE * SIDE);
+      const button = document.createElement("button");
+      button.type = "button";
+      button.setAttribute("aria-label", `A ${label} from the test set`);
+      button.innerHTML = `<canvas class="draw-squares"></canvas>`;
+      button.addEventListener("click", () => this.sketch.show(image));
+      this.part("examples").append(button);
+      this.repaints.push(() => paintSquares(/** @type {HTMLCanvasElement} */ (button.firstChild), image, SIDE));
+    });
+    this.repaints.forEach((paint) => paint());
+    if (!this.find("clear")) this.begin(images.subarray(0, SIDE * SIDE));
+  }
+}
+
+/**
+ * @param {Prediction} prediction
+ * @returns {string} the best digit, and the second best where it is near
+ */
+function verdict({ logits, digit }) {
+  const shares = softmax(logits);
+  const rivals = shares.map((share, i) => (i === digit ? -1 : share));
+  const rival = rivals.indexOf(Math.max(...rivals));
+  return `It reads a ${digit}${shares[rival] >= DOUBT ? `, or perhaps a ${rival}` : ""}`;
+}

@@ -1,0 +1,33 @@
+// The reader's own network, kept by the browser between visits, for all pages of this site.
+
+const KEY = "bnn_tutorial.network";
+
+/**
+ * @param {Uint8Array} file
+ * @throws {DOMException} if the browser keeps nothing
+ */
+export function keep(file) {
+  localStorage.setItem(KEY, btoa(Array.from(file, (byte) => String.fromCharCode(byte)).join("")));
+}
+
+/**
+ * @returns {Uint8Array | null} what was kept, which may be damaged; null if there is nothing
+ * @throws {DOMException} if it is no bytes at all
+ */
+export function kept() {
+  const text = read();
+  return text === null ? null : Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+export function forget() {
+  localStorage.removeItem(KEY);
+}
+
+/** A browser that may not keep anything has kept nothing. */
+function read() {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null;
+  }
+}
