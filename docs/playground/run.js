@@ -45,6 +45,7 @@ export class Run {
     this.inputs = new Float64Array(2 * most);
     this.labels = new Uint8Array(most);
     this.loss = this.accuracy = NaN;
+    this.isSound = true; // while all numbers are finite; those that ran away never come back
     this.record();
   }
 
@@ -54,11 +55,6 @@ export class Run {
 
   get epoch() {
     return this.batches ? this.steps / this.batches : 0;
-  }
-
-  /** Numbers that ran away never come back. */
-  get isFinite() {
-    return !this.data.count || Number.isFinite(this.loss);
   }
 
   /** One step of the optimiser on the next batch; batches of an epoch have equal sizes, or nearly so. */
@@ -75,7 +71,7 @@ export class Run {
     this.steps++;
     this.flips += flips;
     if (this.course.wants(this.steps)) this.record();
-    if (!Number.isFinite(loss)) this.loss = loss;
+    this.isSound &&= Number.isFinite(loss);
   }
 
   /** A row of the record. */
@@ -105,13 +101,18 @@ export class Run {
     }
     this.loss = loss / data.count;
     this.accuracy = correct / data.count;
+    this.isSound &&= Number.isFinite(loss) && this.network.layers.every(({ weight }) => weight.every(Number.isFinite));
   }
 
-  /** The share of the binary weights that flip in a step, between two rows of the record. */
-  flipRatio(to = this.course.length - 1, from = to - 1) {
-    if (from < 0 || !this.binaryWeights) return 0;
-    const flips = this.course.at(to, FLIPS) - this.course.at(from, FLIPS);
-    return flips / ((to - from) * this.course.stride * this.binaryWeights);
+  /** The share of the binary weights that flip in a step, from each row of the record to the next. */
+  flipRatios() {
+    const steps = this.course.stride * Math.max(this.binaryWeights, 1);
+    return this.course.column(FLIPS).map((flips, row, all) => (row ? flips - all[row - 1] : 0) / steps).subarray(1);
+  }
+
+  /** The step of the record's last row. */
+  get recorded() {
+    return (this.course.length - 1) * this.course.stride;
   }
 }
 

@@ -28,6 +28,7 @@
  * @template T
  * @typedef {object} Setting
  * @property {T} initial
+ * @property {string} expected in words
  * @property {(text: string) => T | undefined} read undefined: that is no value of it
  * @property {(value: T) => string} write
  */
@@ -39,22 +40,22 @@ const BASE = 36;
 /** @type {{[K in keyof State]: Setting<State[K]>}} */
 export const SETTINGS = {
   data: choice("circle", "xor", "moons", "spiral", "own"),
-  points: { initial: [], read: readPoints, write: writePoints },
-  units: number(8, (n) => Number.isInteger(n) && n >= 2 && n <= 16),
-  second: number(0, (n) => n === 0 || (Number.isInteger(n) && n >= 2 && n <= 16)),
+  points: { initial: [], expected: `at most ${MOST_POINTS} points`, read: readPoints, write: writePoints },
+  units: whole(8, 2, 16),
+  second: whole(0, 0, 16, 1),
   weights: choice("binary", "float"),
   activation: choice("sign", "tanh"),
   estimator: choice("clipped", "none", "identity", "tanh", "triangle", "swish"),
-  clip: number(1, (x) => x >= 0.01 && x <= 100),
-  norm: flag(true),
+  clip: real(1, 0.01, 100),
+  norm: flag(false),
   clamp: flag(true),
   optimiser: choice("adam", "sgd"),
-  rate: number(0.01, (x) => x > 0 && x <= 1e9),
-  batch: number(20, (n) => Number.isInteger(n) && n >= 1 && n <= MOST_POINTS),
-  scale: number(1, (x) => x > 0 && x <= 1000),
-  seed: number(1, (n) => Number.isInteger(n) && n >= 0 && n < 1e6),
-  stop: number(100, (n) => Number.isInteger(n) && n >= 0 && n <= 1e6),
-  speed: choice("30", "5", "200", "fastest"),
+  rate: real(0.03, 1e-6, 1e9),
+  batch: whole(20, 1, MOST_POINTS),
+  scale: real(1, 0.01, 1000),
+  seed: whole(1, 0, 999999),
+  stop: whole(100, 0, 1e6),
+  speed: choice("60", "10", "300", "fastest"),
   beside: choice("nothing", "float", "window", "norm", "small"),
 };
 
@@ -110,22 +111,40 @@ export function snapped(x) {
  */
 function choice(initial, ...others) {
   const values = [initial, ...others];
-  return { initial, read: (text) => values.find((value) => value === text), write: (value) => value };
+  const read = (/** @type {string} */ text) => values.find((value) => value === text);
+  return { initial, expected: `one of ${values.join(", ")}`, read, write: (value) => value };
 }
 
 /**
  * @param {number} initial
- * @param {(value: number) => boolean} fits
+ * @param {number} least
+ * @param {number} most
  * @returns {Setting<number>}
  */
-function number(initial, fits) {
+function real(initial, least, most) {
+  const fits = (/** @type {number} */ x) => x >= least && x <= most;
   const read = (/** @type {string} */ text) => (text.trim() && fits(Number(text)) ? Number(text) : undefined);
-  return { initial, read, write: String };
+  return { initial, expected: `a number from ${least} to ${most}`, read, write: String };
+}
+
+/**
+ * @param {number} initial
+ * @param {number} least
+ * @param {number} most
+ * @param {number} [never] a value in between that it cannot have
+ * @returns {Setting<number>}
+ */
+function whole(initial, least, most, never) {
+  const number = real(initial, least, most);
+  const fits = (/** @type {number} */ x) => Number.isInteger(x) && x !== never;
+  const read = (/** @type {string} */ text) => [number.read(text)].find((x) => x !== undefined && fits(x));
+  return { ...number, expected: `a whole number from ${least} to ${most}`, read };
 }
 
 /** @param {boolean} initial @returns {Setting<boolean>} */
 function flag(initial) {
-  return { initial, read: (text) => ({ 0: false, 1: true })[text], write: (value) => (value ? "1" : "0") };
+  const read = (/** @type {string} */ text) => new Map([["0", false], ["1", true]]).get(text);
+  return { initial, expected: "0 or 1", read, write: (value) => (value ? "1" : "0") };
 }
 
 /** A letter for the class and two digits for each coordinate. @param {Point[]} points */

@@ -1,0 +1,241 @@
+// The small pictures beside the network: courses over the steps, the latent weights, and the sign with its slope.
+
+import { emptied } from "./paint.js";
+
+/**
+ * @typedef {import("./paint.js").Colours} Colours
+ * @typedef {import("./paint.js").Sheet} Sheet
+ * @typedef {{values: ArrayLike<number>, end: number, isBeside?: boolean}} Series end: the step of the last value
+ * @typedef {(x: number) => number} Scale
+ */
+
+const MARGIN = { left: 30, right: 6, top: 6, bottom: 16 };
+const BARS = 25; // an odd number: none stands on both sides of zero, but for the middle one
+
+/**
+ * Lines over the steps, that of the network beside it dashed.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Colours} colours
+ * @param {Series[]} series
+ * @param {{low?: number, high?: number, format?: (x: number) => string, colour?: string}} options high: the least at which the picture ends
+ */
+export function drawCourses(canvas, colours, series, { low = 0, high = 0, format = String, colour = colours.plus }) {
+  const sheet = emptied(canvas);
+  if (!sheet) return;
+  const { context } = sheet;
+  const top = niceAbove(series.reduce((most, { values }) => largest(values, most), high));
+  const last = Math.max(...series.map(({ end }) => end), 1);
+  const [x, y] = scales(sheet, [0, last], [low, top]);
+  drawFrame(sheet, colours, [[low, format(low)], [top, format(top)]], y);
+  drawSteps(sheet, colours, last);
+  for (const { values, end, isBeside } of series) {
+    context.strokeStyle = isBeside ? colours.ink : colour;
+    context.lineWidth = isBeside ? 1.2 : 1.8;
+    context.setLineDash(isBeside ? [4, 3] : []);
+    context.beginPath();
+    for (let i = 0; i < values.length; i++) {
+      context.lineTo(x((end * i) / Math.max(values.length - 1, 1)), y(Math.min(values[i], top)));
+    }
+    context.stroke();
+  }
+  context.setLineDash([]);
+}
+
+/**
+ * A weight's life: its latent value over the steps, with the band where the clamp keeps it.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Colours} colours
+ * @param {Series} series
+ * @param {boolean} hasBand
+ */
+export function drawLife(canvas, colours, { values, end }, hasBand) {
+  const sheet = emptied(canvas);
+  if (!sheet) return;
+  const { context } = sheet;
+  const most = niceAbove(1.1 * largest(Array.from(values, Math.abs), hasBand ? 1 : 0.1));
+  const [x, y] = scales(sheet, [0, Math.max(end, 1)], [-most, most]);
+  if (hasBand) drawBand(sheet, colours, [x(0), y(1)], [x(Math.max(end, 1)), y(-1)]);
+  drawFrame(sheet, colours, [[-most, signed(-most)], [0, "0"], [most, signed(most)]], y);
+  drawSteps(sheet, colours, end);
+  context.lineWidth = 1.8;
+  const place = (/** @type {number} */ i) => /** @type {[number, number]} */ (
+    [x((end * i) / Math.max(values.length - 1, 1)), y(values[i])]);
+  for (let i = 0; i < values.length; i++) { // each piece in the colour and the dashes of its sign
+    const isPlus = values[i] >= 0;
+    context.strokeStyle = isPlus ? colours.plus : colours.minus;
+    context.setLineDash(isPlus ? [] : [3, 2]);
+    context.beginPath();
+    context.moveTo(...place(Math.max(i - 1, 0)));
+    for (; i + 1 < values.length && values[i + 1] >= 0 === isPlus; i++) context.lineTo(...place(i));
+    context.lineTo(...place(i));
+    context.stroke();
+  }
+  context.setLineDash([]);
+}
+
+/**
+ * How many latent weights have which size.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Colours} colours
+ * @param {number[]} weights
+ * @param {boolean} hasClamp
+ */
+export function drawHistogram(canvas, colours, weights, hasClamp) {
+  const sheet = emptied(canvas);
+  if (!sheet) return;
+  const most = niceAbove(largest(weights.map(Math.abs), hasClamp ? 1 : 0.1) * 1.0001);
+  const { counts, top } = counted(weights, most);
+  const [x, y] = scales(sheet, [-most, most], [0, top]);
+  drawBars(sheet, counts, most, x, y, (from) => (from < -1e-9 ? colours.minus : colours.plus));
+  drawFrame(sheet, colours, [[0, "0"], [top, String(top)]], y);
+  drawTicks(sheet, colours, [-most, 0, most], x);
+}
+
+/**
+ * The step that goes forward, the slope that goes backward, and behind them where the numbers lie that the step is
+ * applied to.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Colours} colours
+ * @param {{value: Scale, slope: Scale}} activation
+ * @param {ArrayLike<number>} sums
+ * @param {number} reach of the picture, to both sides
+ */
+export function drawSurrogate(canvas, colours, { value, slope }, sums, reach) {
+  const sheet = emptied(canvas);
+  if (!sheet) return;
+  const { context } = sheet;
+  const xs = Array.from({ length: 401 }, (_, i) => (i / 200 - 1) * reach);
+  const steepest = Math.max(niceAbove(largest(xs.map(slope), 0)), 1);
+  const { counts, top } = counted(Array.from(sums), reach);
+  const [x, bars] = scales(sheet, [-reach, reach], [0, 1.15 * top]);
+  const y = scales(sheet, [-reach, reach], [-1.15, 1.15])[1];
+  drawBars(sheet, counts, reach, x, bars, () => colours.rule);
+  drawFrame(sheet, colours, [[-1, "−1"], [0, "0"], [1, steepest === 1 ? "+1" : `+1, ${steepest}`]], y);
+  drawTicks(sheet, colours, [-reach, 0, reach], x);
+  const line = (/** @type {Scale} */ f, /** @type {string} */ colour, /** @type {number[]} */ dashes) => {
+    context.strokeStyle = colour;
+    context.lineWidth = 2;
+    context.setLineDash(dashes);
+    context.beginPath();
+    xs.forEach((at) => context.lineTo(x(at), y(f(at))));
+    context.stroke();
+    context.setLineDash([]);
+  };
+  line(value, colours.plus, []);
+  line((at) => slope(at) / steepest, colours.gradient, [4, 3]);
+}
+
+/**
+ * @param {number[]} values
+ * @param {number} reach the bars go from -reach to +reach; what lies outside is counted in the outermost
+ */
+function counted(values, reach) {
+  const counts = new Uint32Array(BARS);
+  for (const value of values) {
+    const bar = Math.floor(((value / reach + 1) / 2) * BARS);
+    if (Number.isFinite(value)) counts[Math.min(Math.max(bar, 0), BARS - 1)]++;
+  }
+  return { counts, top: Math.max(...counts, 1) };
+}
+
+/**
+ * @param {Sheet} sheet
+ * @param {Uint32Array} counts
+ * @param {number} reach
+ * @param {Scale} x
+ * @param {Scale} y
+ * @param {(middle: number) => string} colour
+ */
+function drawBars({ context }, counts, reach, x, y, colour) {
+  const wide = (2 * reach) / counts.length;
+  counts.forEach((count, i) => {
+    const from = -reach + i * wide;
+    context.fillStyle = colour(from + wide / 2);
+    context.fillRect(x(from) + 0.5, y(count), x(from + wide) - x(from) - 1, y(0) - y(count));
+  });
+}
+
+/**
+ * Where the slope is not 0.
+ * @param {Sheet} sheet
+ * @param {Colours} colours
+ * @param {[number, number]} from
+ * @param {[number, number]} to
+ */
+function drawBand({ context }, colours, [left, top], [right, bottom]) {
+  context.fillStyle = colours.band;
+  context.fillRect(left, top, right - left, bottom - top);
+}
+
+/**
+ * Lines across, with their labels at the left.
+ * @param {Sheet} sheet
+ * @param {Colours} colours
+ * @param {Array<[value: number, label: string]>} ticks
+ * @param {Scale} y
+ */
+function drawFrame({ context, width }, colours, ticks, y) {
+  context.textAlign = "right";
+  context.fillStyle = colours.quiet;
+  context.strokeStyle = colours.rule;
+  context.lineWidth = 1;
+  for (const [value, label] of ticks) {
+    context.beginPath();
+    context.moveTo(MARGIN.left, y(value));
+    context.lineTo(width - MARGIN.right, y(value));
+    context.stroke();
+    context.fillText(label, MARGIN.left - 4, y(value) + 4);
+  }
+}
+
+/** @param {Sheet} sheet @param {Colours} colours @param {number} last */
+function drawSteps({ context, width, height }, colours, last) {
+  context.fillStyle = colours.quiet;
+  context.textAlign = "left";
+  context.fillText("0", MARGIN.left, height - 3);
+  context.textAlign = "right";
+  context.fillText(`step ${last.toLocaleString("en")}`, width - MARGIN.right, height - 3);
+}
+
+/** @param {Sheet} sheet @param {Colours} colours @param {number[]} ticks @param {Scale} x */
+function drawTicks({ context, height }, colours, ticks, x) {
+  context.fillStyle = colours.quiet;
+  ticks.forEach((tick, i) => {
+    context.textAlign = i === 0 ? "left" : i === ticks.length - 1 ? "right" : "center";
+    context.fillText(signed(tick), x(tick), height - 3);
+  });
+}
+
+/**
+ * @param {Sheet} sheet
+ * @param {[number, number]} xs
+ * @param {[number, number]} ys
+ * @returns {[Scale, Scale]}
+ */
+function scales({ width, height }, [left, right], [bottom, top]) {
+  const [wide, high] = [width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom];
+  return [
+    (x) => MARGIN.left + ((x - left) / (right - left)) * wide,
+    (y) => MARGIN.top + ((top - y) / (top - bottom)) * high,
+  ];
+}
+
+/** @param {ArrayLike<number>} values @param {number} least */
+function largest(values, least) {
+  let most = least;
+  for (let i = 0; i < values.length; i++) if (Number.isFinite(values[i])) most = Math.max(most, values[i]);
+  return most;
+}
+
+/** The next of 1, 1.5, 2, 3, 5, 7.5, 10, times a power of ten. @param {number} x */
+export function niceAbove(x) {
+  if (!(x > 0) || !Number.isFinite(x)) return 1;
+  const power = 10 ** Math.floor(Math.log10(x));
+  const step = [1, 1.5, 2, 3, 5, 7.5, 10].find((step) => step * power >= x * (1 - 1e-9)) ?? 10;
+  return Number((step * power).toPrecision(2));
+}
+
+/** With a minus that is as wide as a digit. @param {number} x */
+function signed(x) {
+  return (x > 0 ? "+" : "") + String(x).replace("-", "−");
+}

@@ -1,0 +1,227 @@
+// The stage: settings make runs, frames make steps, and what comes of it is drawn.
+
+import { Controls } from "./controls.js";
+import { makeDataset, pointsOf } from "./datasets.js";
+import { Maps } from "./maps.js";
+import { PointsEditor } from "./points.js";
+import { Run, besideOf } from "./run.js";
+import { holdsState, initialState, readState, writeState } from "./state.js";
+import { storyOf } from "./stories.js";
+import { Views } from "./views.js";
+import { summary } from "./words.js";
+
+/** @typedef {import("./state.js").State} State */
+
+const BUDGET = 12; // milliseconds of a frame for steps
+const LONGEST = 0.1; // seconds that a frame may have lasted; after longer ones nothing is made up for
+const PICTURE = 50; // milliseconds from one picture to the next
+const SPOKEN = 5000; // milliseconds from one sentence to the next
+const SETTLED = 300; // milliseconds after the last change, when the address follows
+/** @type {Array<keyof State>} that change nothing of what is learnt */
+const OUTWARD = ["speed", "stop"];
+
+class Stage {
+  /** @param {HTMLElement} root */
+  constructor(root) {
+    this.root = root;
+    this.maps = new Maps();
+    this.views = new Views(root, this.maps);
+    this.isPlaying = false;
+    this.end = Infinity; // the step at which the run stops by itself
+    this.due = this.last = this.pictured = this.spoken = this.frame = this.timer = 0;
+    this.controls = new Controls(root, (change) => this.change(change), (words) => this.complain(words));
+    this.editor = new PointsEditor(this.part("map"), /** @type {HTMLSelectElement} */ (this.part("pen")), {
+      points: () => (this.state.data === "own" ? this.state.points : pointsOf(this.main.data)),
+      changed: (points) => this.change({ data: "own", points }),
+      moved: () => this.draw(),
+      refused: (words) => this.complain(words),
+    });
+    /** @type {State} */
+    this.state = initialState();
+    this.main = new Run(this.state, makeDataset("own", [], 0));
+    /** @type {Run | null} */
+    this.beside = null;
+    this.listen();
+    this.follow(location.hash);
+  }
+
+  /** @param {string} name @returns {HTMLElement} */
+  part(name) {
+    return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part=${name}]`));
+  }
+
+  listen() {
+    this.part("run").addEventListener("click", () => (this.isPlaying ? this.pause() : this.play()));
+    this.part("step").addEventListener("click", () => this.stepOnce());
+    this.part("reset").addEventListener("click", () => this.reset());
+    this.part("clear").addEventListener("click", () => this.change({ data: "own", points: [] }));
+    this.root.querySelectorAll("[data-story]").forEach((button) => button.addEventListener("click", () => {
+      history.replaceState(null, "", `#${button.id}`);
+      this.follow(location.hash);
+      this.play();
+    }));
+    addEventListener("hashchange", () => this.follow(location.hash));
+    addEventListener("resize", () => this.draw());
+    document.addEventListener("visibilitychange", () => (this.last = 0));
+    new MutationObserver(() => this.draw()).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+    this.views.chosen = () => this.draw();
+  }
+
+  /** Take the settings from an address; the name of a heading is none. @param {string} hash */
+  follow(hash) {
+    const story = storyOf(hash);
+    if (!story && hash.length > 1 && !holdsState(hash) && this.root.dataset.state === "ready") return;
+    this.pause();
+    this.state = story?.state ?? readState(hash);
+    this.tell(story);
+    this.reset();
+  }
+
+  /** @param {ReturnType<typeof storyOf>} story */
+  tell(story) {
+    if (story) this.part("watch").textContent = story.watch;
+    this.root.querySelectorAll("[data-story]").forEach((button) =>
+      button.setAttribute("aria-pressed", String(button.id === story?.name)));
+  }
+
+  /** Most changes begin anew, so that an address always tells what one sees. @param {Partial<State>} change */
+  change(change) {
+    this.state = { ...this.state, ...change };
+    this.tell(null);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.writeAddress(), SETTLED);
+    if (Object.keys(change).every((name) => OUTWARD.includes(/** @type {keyof State} */ (name)))) {
+      this.controls.show(this.state);
+      this.setEnd();
+    } else this.reset();
+  }
+
+  writeAddress() {
+    const hash = writeState(this.state);
+    history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+  }
+
+  /** Back to the start; who was running, runs on from there. */
+  reset() {
+    const data = makeDataset(this.state.data, this.state.points, this.state.seed);
+    this.main = new Run(this.state, data);
+    const beside = besideOf(this.state);
+    this.beside = beside && new Run(beside, data);
+    this.controls.show(this.state);
+    this.views.restart();
+    this.complain("");
+    this.setEnd();
+    this.draw();
+    if (!data.count) this.pause();
+    this.say();
+  }
+
+  setEnd() {
+    const steps = this.state.stop * this.main.batches;
+    if (!steps) this.end = Infinity;
+    else this.end = this.main.steps < steps ? steps : this.main.steps + steps; // who runs on after the end, gets as many again
+  }
+
+  play() {
+    if (!this.main.data.count) return this.complain("There are no points to learn from: click into the map to add some, or choose a set.");
+    if (!this.areSound()) return this.complainOfNumbers();
+    if (this.main.steps >= this.end) this.setEnd();
+    this.isPlaying = true;
+    this.due = this.last = 0;
+    this.frame ||= requestAnimationFrame((now) => this.tick(now));
+    this.showButtons();
+    this.say();
+  }
+
+  pause() {
+    if (!this.isPlaying) return;
+    this.isPlaying = false;
+    this.showButtons();
+    this.draw();
+    this.say();
+  }
+
+  stepOnce() {
+    this.pause();
+    if (!this.main.data.count) return this.play();
+    if (this.areSound()) this.step();
+    this.draw();
+    this.say();
+  }
+
+  showButtons() {
+    this.part("run").textContent = this.isPlaying ? "Pause" : "Run";
+    this.root.dataset.playing = String(this.isPlaying);
+  }
+
+  areSound() {
+    return this.main.isSound && (this.beside?.isSound ?? true);
+  }
+
+  step() {
+    this.main.step();
+    this.beside?.step();
+    if (!this.areSound()) this.complainOfNumbers();
+  }
+
+  /** One frame. @param {number} now */
+  tick(now) {
+    this.frame = 0;
+    if (this.isPlaying) this.takeSteps(now);
+    if (now - this.pictured >= PICTURE) this.draw(now);
+    if (this.isPlaying && now - this.spoken >= SPOKEN) this.say(now);
+    if (this.isPlaying || this.views.isFlashing(now)) this.frame ||= requestAnimationFrame((next) => this.tick(next));
+  }
+
+  /** As many as the speed asks for and the frame has time for. @param {number} now */
+  takeSteps(now) {
+    const passed = Math.min((now - (this.last || now)) / 1000, LONGEST);
+    this.last = now;
+    this.due = this.state.speed === "fastest" ? Infinity : this.due + passed * Number(this.state.speed);
+    const start = performance.now();
+    for (; this.due >= 1 && performance.now() - start < BUDGET; this.due--) {
+      if (this.main.steps >= this.end || !this.areSound()) return this.pause();
+      this.step();
+    }
+    this.due = Math.min(this.due, Number(this.state.speed) * LONGEST || 0); // what there was no time for
+  }
+
+  /** @param {number} [now] */
+  draw(now = performance.now()) {
+    this.pictured = now;
+    this.views.draw(this.main, this.beside, this.editor.cross, now);
+    if (this.views.isFlashing(now)) this.frame ||= requestAnimationFrame((next) => this.tick(next));
+  }
+
+  /** For a screen reader, and rarely enough to be listened to. @param {number} [now] */
+  say(now = performance.now()) {
+    this.spoken = now;
+    const beside = this.beside ? ` Beside it: ${summary(this.beside)}` : "";
+    this.part("spoken").textContent = `${this.isPlaying ? "Running. " : ""}${summary(this.main)}${beside}`;
+    this.views.describe(this.main, this.beside);
+  }
+
+  /** @param {string} words */
+  complain(words) {
+    this.part("trouble").textContent = words;
+  }
+
+  complainOfNumbers() {
+    const { steps } = this.main;
+    this.pause();
+    this.complain(`At step ${steps} a number ran out of the computer's range (NaN or infinity), and there is no way back from there. `);
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Reset";
+    button.addEventListener("click", () => {
+      this.reset();
+      this.part("run").focus();
+    });
+    this.part("trouble").append(button, " A smaller rate or start may help.");
+  }
+}
+
+for (const root of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".play"))) {
+  new Stage(root);
+  root.dataset.state = "ready";
+}

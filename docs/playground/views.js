@@ -1,0 +1,158 @@
+// All that one sees of the runs: maps, network, plots, and their labels.
+
+import { drawMap } from "./maps.js";
+import { NetworkView } from "./network-view.js";
+import { coloursOf } from "./paint.js";
+import { drawCourses, drawHistogram, drawLife, drawSurrogate, niceAbove } from "./plots.js";
+import { ACCURACY, LOSS, WEIGHTS } from "./run.js";
+import { activationOf, sumsOf } from "./sums.js";
+import { BESIDE_NAMES, clock, percent, short, summary, verdict, weightName } from "./words.js";
+
+/**
+ * @typedef {import("./maps.js").Maps} Maps
+ * @typedef {import("./paint.js").Colours} Colours
+ * @typedef {import("./run.js").Run} Run
+ */
+
+const MOST_REACH = 40; // of the picture of the sign
+const HELP = "Arrow keys move a cross, with Shift in leaps; Enter puts a point there or takes it away.";
+
+export class Views {
+  /**
+   * @param {HTMLElement} root
+   * @param {Maps} maps
+   */
+  constructor(root, maps) {
+    this.root = root;
+    this.maps = maps;
+    this.network = new NetworkView(this.canvas("network"), maps);
+    this.weight = 0; // the chosen one
+    this.chosen = () => {}; // is called when another is
+    const input = /** @type {HTMLInputElement} */ (this.part("chosen"));
+    input.addEventListener("input", () => this.choose(Number(input.value) - 1));
+    this.canvas("network").addEventListener("click", ({ offsetX, offsetY }) => {
+      const weight = this.network.weightAt(offsetX, offsetY);
+      if (weight >= 0) this.choose(weight);
+    });
+  }
+
+  /** @param {string} name @returns {HTMLElement} */
+  part(name) {
+    return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part=${name}]`));
+  }
+
+  /** @param {string} name */
+  canvas(name) {
+    return /** @type {HTMLCanvasElement} */ (this.part(name));
+  }
+
+  /** @param {string} name @param {string} text */
+  write(name, text) {
+    const part = this.part(name);
+    if (part.textContent !== text) part.textContent = text;
+  }
+
+  restart() {
+    this.network.restart();
+  }
+
+  /** @param {number} now */
+  isFlashing(now) {
+    return this.network.isFlashing(now);
+  }
+
+  /** @param {number} weight */
+  choose(weight) {
+    if (Number.isInteger(weight)) this.weight = weight;
+    this.chosen();
+  }
+
+  /**
+   * @param {Run} main
+   * @param {Run | null} beside
+   * @param {[number, number] | null} cross the keyboard's place on the map
+   * @param {number} now
+   */
+  draw(main, beside, cross, now) {
+    const colours = coloursOf(this.root);
+    this.maps.useColours(colours);
+    this.drawBeside(beside, colours);
+    this.write("beside-name", BESIDE_NAMES[main.state.beside] ?? "");
+    this.maps.evaluate(main.network);
+    drawMap(this.canvas("map"), this.maps.paintDecision(), main.data, colours, cross);
+    this.weight = Math.min(Math.max(this.weight, 0), main.weights() - 1);
+    this.network.draw(main.network, colours, this.weight, now);
+    this.drawPlots(main, beside, colours);
+    this.drawSums(main, colours);
+    this.write("clock", clock(main));
+    this.write("verdict", verdict(main));
+  }
+
+  /** @param {Run | null} beside @param {Colours} colours */
+  drawBeside(beside, colours) {
+    this.part("beside-figure").hidden = !beside;
+    if (!beside) return;
+    beside.evaluate();
+    this.maps.evaluate(beside.network);
+    drawMap(this.canvas("beside-map"), this.maps.paintDecision(), beside.data, colours, null);
+    this.write("beside-verdict", verdict(beside));
+  }
+
+  /** @param {Run} main @param {Run | null} beside @param {Colours} colours */
+  drawPlots(main, beside, colours) {
+    const runs = beside ? [main, beside] : [main];
+    const series = (/** @type {(run: Run) => Float64Array} */ values) => runs.map((run) => (
+      { values: values(run), end: run.recorded, isBeside: run === beside }));
+    drawCourses(this.canvas("loss"), colours, series((run) => run.course.column(LOSS)), {});
+    drawCourses(this.canvas("accuracy"), colours, series((run) => run.course.column(ACCURACY)), { high: 1 });
+    const ratios = series((run) => run.flipRatios());
+    drawCourses(this.canvas("flips"), colours, ratios, { high: 0.01, format: (x) => percent(x, 0) });
+    const weights = main.network.layers.flatMap(({ weight }) => [...weight]);
+    const hasClamp = main.state.clamp && main.binaryWeights > 0;
+    drawHistogram(this.canvas("histogram"), colours, weights, hasClamp);
+    const life = { values: main.course.column(WEIGHTS + this.weight), end: main.recorded };
+    drawLife(this.canvas("life"), colours, life, hasClamp);
+    this.writeValues(main, beside, weights);
+  }
+
+  /** @param {Run} main @param {Run | null} beside @param {number[]} weights */
+  writeValues(main, beside, weights) {
+    main.evaluate();
+    const both = (/** @type {(run: Run) => string} */ text) => text(main) + (beside ? `, beside ${text(beside)}` : "");
+    this.write("loss-value", both((run) => short(run.loss)));
+    this.write("accuracy-value", both((run) => short(run.accuracy)));
+    this.write("flips-value", main.binaryWeights ? `${main.flips.toLocaleString("en")} in all` : "float weights do not flip");
+    const minus = weights.filter((w) => w < 0).length;
+    this.write("histogram-value", `${minus} −, ${weights.length - minus} +`);
+    this.write("chosen-name", `${weightName(main, this.weight)}: ${short(weights[this.weight])}`);
+    const input = /** @type {HTMLInputElement} */ (this.part("chosen"));
+    input.max = String(weights.length);
+    if (document.activeElement !== input) input.value = String(this.weight + 1);
+  }
+
+  /** @param {Run} main evaluated last on its points @param {Colours} colours */
+  drawSums(main, colours) {
+    const activation = activationOf(main.state);
+    const { sums, spreads, withSlope } = sumsOf(main);
+    const window = main.state.estimator === "clipped" ? 1.3 * main.state.clip : 0;
+    const reach = niceAbove(Math.min(Math.max(2, window, ...spreads.map((spread) => 2.5 * spread)), MOST_REACH));
+    drawSurrogate(this.canvas("surrogate"), colours, activation, sums, reach);
+    const spread = spreads.map(short).join(" and ");
+    this.write("spread", main.data.count ? `spread ${spread}; ${percent(withSlope, 0)} get a slope` : "");
+  }
+
+  /** For a screen reader: what the canvases show. @param {Run} main @param {Run | null} beside */
+  describe(main, beside) {
+    const label = (/** @type {string} */ name, /** @type {string} */ text) => this.part(name).setAttribute("aria-label", text);
+    const units = main.network.layers.slice(0, -1).map(({ outputs }) => `${outputs} hidden units`);
+    label("map", `Decision map: ${verdict(main)}. ${HELP}`);
+    label("network", `The network: 2 inputs, ${units.join(", ")}, 2 classes; ${this.part("histogram-value").textContent} weights`);
+    label("loss", `Loss over the steps, now ${short(main.loss)}`);
+    label("accuracy", `Accuracy over the steps, now ${short(main.accuracy)}`);
+    label("flips", `Flip ratio over the steps: ${this.part("flips-value").textContent}`);
+    label("surrogate", `The activation and its slope: ${this.part("spread").textContent}`);
+    label("histogram", `Histogram of the latent weights: ${this.part("histogram-value").textContent}`);
+    label("life", `The latent weight over the steps, ${this.part("chosen-name").textContent}`);
+    if (beside) label("beside-map", `Decision map of the network beside it: ${summary(beside)}`);
+  }
+}

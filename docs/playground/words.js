@@ -1,0 +1,58 @@
+// What happens, in words: for those who do not see the canvases, and for everybody below them.
+
+/**
+ * @typedef {import("./run.js").Run} Run
+ * @typedef {import("./state.js").State} State
+ */
+
+/** What stands beside it. @type {{[name: string]: string}} */
+export const BESIDE_NAMES = {
+  float: "Its float twin",
+  window: "With the window",
+  norm: "With batch norm",
+  small: "Start times 1",
+};
+
+/** @param {number} share @param {number} [digits] */
+export function percent(share, digits = 1) {
+  return `${(100 * share).toFixed(digits)} %`;
+}
+
+/** With three digits that count, and the minus that is as wide as they. @param {number} x */
+export function short(x) {
+  if (!Number.isFinite(x)) return "–";
+  const text = Math.abs(x) >= 1000 || (x !== 0 && Math.abs(x) < 0.001) ? x.toExponential(1) : x.toFixed(Math.abs(x) < 10 ? 2 : 0);
+  return text.replaceAll("-", "−");
+}
+
+/** @param {Run} run */
+export function clock({ steps, epoch }) {
+  return `Step ${steps.toLocaleString("en")}, epoch ${epoch.toFixed(1)}`;
+}
+
+/** How many points lie on the right side. @param {Run} run */
+export function verdict({ data, accuracy }) {
+  if (!data.count) return "no points";
+  return `${Math.round(accuracy * data.count)} of ${data.count} points right`;
+}
+
+/** A sentence or two about a run. @param {Run} run */
+export function summary(run) {
+  if (!run.data.count) return "There are no points.";
+  const ratios = run.flipRatios();
+  const recent = ratios.subarray(-20);
+  const mean = recent.reduce((sum, ratio) => sum + ratio, 0) / Math.max(recent.length, 1);
+  const flips = run.binaryWeights ? `; lately ${percent(mean)} of the weights flipped in a step` : "";
+  return `${clock(run)}: ${verdict(run)}, loss ${short(run.loss)}${flips}.`;
+}
+
+/** @param {Run} run @param {number} number of a weight, from 0 */
+export function weightName({ network }, number) {
+  let at = number;
+  const layer = network.layers.findIndex(({ weight }) => at < weight.length || ((at -= weight.length), false));
+  const { inputs } = network.layers[layer];
+  const [unit, input] = [Math.floor(at / inputs), at % inputs];
+  const from = layer === 0 ? `x${"₁₂"[input]}` : `unit ${input + 1}`;
+  const to = layer === network.layers.length - 1 ? `class ${unit ? "+" : "−"}` : `unit ${unit + 1}`;
+  return `${layer > 0 && network.layers.length > 2 ? `layer ${layer}, ` : ""}${from} → ${to}`;
+}
