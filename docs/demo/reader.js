@@ -86,7 +86,7 @@ export class Reader {
     this.prediction = this.sketch.isEmpty || !this.network ? null : this.network.predict(pixels);
     if (this.prediction) this.bars.show(this.prediction.logits, this.prediction.digit);
     else this.bars.clear();
-    this.part("verdict").textContent = this.answer("Draw one, or choose one");
+    this.part("verdict").textContent = this.answer(this.root.dataset.invitation ?? "Draw one, or choose one");
     this.inside?.show(pixels, this.prediction);
     this.find("undo")?.setAttribute("aria-disabled", String(!this.sketch.history.length));
     this.find("clear")?.setAttribute("aria-disabled", String(this.sketch.isEmpty));
@@ -121,7 +121,7 @@ export class Reader {
       const image = images.subarray(i * SIDE * SIDE, (i + 1) * SIDE * SIDE);
       const button = document.createElement("button");
       button.type = "button";
-      button.setAttribute("aria-label", `A ${label} from the test set`);
+      button.setAttribute("aria-label", `A ${label} from ${this.part("examples").dataset.origin ?? "the test set"}`);
       button.innerHTML = `<canvas class="draw-squares"></canvas>`;
       button.addEventListener("click", () => this.sketch.show(image));
       this.part("examples").append(button);
