@@ -54,8 +54,8 @@ export class NetworkView {
     const largest = network.layers.map(({ weight }) => Math.max(...Array.from(weight, Math.abs), 1e-9));
     this.lines.forEach((line, i) => {
       const strength = Math.abs(weights[i]) / largest[line.layer];
-      drawLine(sheet.context, colours, line.path, weights[i] >= 0, strength, i === chosen);
       this.drawFlash(sheet.context, colours, line.path, now - this.flipped[i]);
+      drawLine(sheet.context, colours, line.path, weights[i] >= 0, strength, i === chosen);
     });
     this.drawUnits(sheet, columns, colours);
   }
@@ -74,6 +74,7 @@ export class NetworkView {
   }
 
   /**
+   * A light behind the line.
    * @param {CanvasRenderingContext2D} context
    * @param {Colours} colours
    * @param {Path2D} path
@@ -83,8 +84,7 @@ export class NetworkView {
     if (this.still.matches || age > FLASH) return;
     context.globalAlpha = 1 - age / FLASH;
     context.strokeStyle = colours.flash;
-    context.lineWidth = 6;
-    context.setLineDash([]);
+    context.lineWidth = 8;
     context.stroke(path);
     context.globalAlpha = 1;
   }

@@ -11,7 +11,7 @@
  */
 
 const NAMES = /** @type {const} */ ([
-  "ink", "quiet", "rule", "paper", "plus", "minus", "plus-area", "minus-area", "flash", "gradient", "band",
+  "ink", "quiet", "rule", "paper", "plus", "minus", "plus-area", "minus-area", "flash", "gradient", "band", "bar",
 ]);
 const FINEST = 3; // pixels of a canvas for one of CSS; more is not seen
 

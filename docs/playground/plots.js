@@ -109,7 +109,7 @@ export function drawSurrogate(canvas, colours, { value, slope }, sums, reach) {
   const { counts, top } = counted(Array.from(sums), reach);
   const [x, bars] = scales(sheet, [-reach, reach], [0, 1.15 * top]);
   const y = scales(sheet, [-reach, reach], [-1.15, 1.15])[1];
-  drawBars(sheet, counts, reach, x, bars, () => colours.rule);
+  drawBars(sheet, counts, reach, x, bars, () => colours.bar);
   drawFrame(sheet, colours, [[-1, "−1"], [0, "0"], [1, steepest === 1 ? "+1" : `+1, ${steepest}`]], y);
   drawTicks(sheet, colours, [-reach, 0, reach], x);
   const line = (/** @type {Scale} */ f, /** @type {string} */ colour, /** @type {number[]} */ dashes) => {

@@ -53,7 +53,7 @@ export const SETTINGS = {
   rate: real(0.03, 1e-6, 1e9),
   batch: whole(20, 1, MOST_POINTS),
   scale: real(1, 0.01, 1000),
-  seed: whole(1, 0, 999999),
+  seed: whole(2, 0, 999999),
   stop: whole(100, 0, 1e6),
   speed: choice("60", "10", "300", "fastest"),
   beside: choice("nothing", "float", "window", "norm", "small"),

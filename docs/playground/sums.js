@@ -5,6 +5,11 @@ import { ESTIMATORS, sign } from "./learning.js";
 /**
  * @typedef {import("./run.js").Run} Run
  * @typedef {import("./state.js").State} State
+ *
+ * @typedef {object} Sums
+ * @property {Float64Array} sums of all hidden layers
+ * @property {number[]} spreads of each: the root of their mean square
+ * @property {number} withSlope the share of them that gets a slope
  */
 
 const NOTABLE = 0.1; // the least slope that is counted as one
@@ -19,6 +24,7 @@ export function activationOf({ activation, estimator, clip }) {
 /**
  * Of all points, in each hidden layer, as the last evaluation left them there.
  * @param {Run} run
+ * @returns {Sums}
  */
 export function sumsOf({ network, data, state }) {
   const { slope } = activationOf(state);

@@ -15,6 +15,7 @@ import { BESIDE_NAMES, clock, percent, short, summary, verdict, weightName } fro
  */
 
 const MOST_REACH = 40; // of the picture of the sign
+const SMOOTH = 10; // rows to both sides
 const HELP = "Arrow keys move a cross, with Shift in leaps; Enter puts a point there or takes it away.";
 
 export class Views {
@@ -76,14 +77,16 @@ export class Views {
   draw(main, beside, cross, now) {
     const colours = coloursOf(this.root);
     this.maps.useColours(colours);
-    this.drawBeside(beside, colours);
+    const besideSums = this.drawBeside(beside, colours);
     this.write("beside-name", BESIDE_NAMES[main.state.beside] ?? "");
     this.maps.evaluate(main.network);
     drawMap(this.canvas("map"), this.maps.paintDecision(), main.data, colours, cross);
+    const units = Math.max(main.state.units, main.state.second);
+    this.root.style.setProperty("--play-units", String(units));
     this.weight = Math.min(Math.max(this.weight, 0), main.weights() - 1);
     this.network.draw(main.network, colours, this.weight, now);
     this.drawPlots(main, beside, colours);
-    this.drawSums(main, colours);
+    this.drawSums(main, besideSums, colours);
     this.write("clock", clock(main));
     this.write("verdict", verdict(main));
   }
@@ -91,11 +94,13 @@ export class Views {
   /** @param {Run | null} beside @param {Colours} colours */
   drawBeside(beside, colours) {
     this.part("beside-figure").hidden = !beside;
-    if (!beside) return;
+    if (!beside) return null;
     beside.evaluate();
+    const sums = sumsOf(beside);
     this.maps.evaluate(beside.network);
     drawMap(this.canvas("beside-map"), this.maps.paintDecision(), beside.data, colours, null);
     this.write("beside-verdict", verdict(beside));
+    return sums;
   }
 
   /** @param {Run} main @param {Run | null} beside @param {Colours} colours */
@@ -105,7 +110,7 @@ export class Views {
       { values: values(run), end: run.recorded, isBeside: run === beside }));
     drawCourses(this.canvas("loss"), colours, series((run) => run.course.column(LOSS)), {});
     drawCourses(this.canvas("accuracy"), colours, series((run) => run.course.column(ACCURACY)), { high: 1 });
-    const ratios = series((run) => run.flipRatios());
+    const ratios = series((run) => smoothed(run.flipRatios()));
     drawCourses(this.canvas("flips"), colours, ratios, { high: 0.01, format: (x) => percent(x, 0) });
     const weights = main.network.layers.flatMap(({ weight }) => [...weight]);
     const hasClamp = main.state.clamp && main.binaryWeights > 0;
@@ -121,7 +126,7 @@ export class Views {
     const both = (/** @type {(run: Run) => string} */ text) => text(main) + (beside ? `, beside ${text(beside)}` : "");
     this.write("loss-value", both((run) => short(run.loss)));
     this.write("accuracy-value", both((run) => short(run.accuracy)));
-    this.write("flips-value", main.binaryWeights ? `${main.flips.toLocaleString("en")} in all` : "float weights do not flip");
+    this.write("flips-value", both((run) => (run.binaryWeights ? run.flips.toLocaleString("en") : "none")) + " flips");
     const minus = weights.filter((w) => w < 0).length;
     this.write("histogram-value", `${minus} −, ${weights.length - minus} +`);
     this.write("chosen-name", `${weightName(main, this.weight)}: ${short(weights[this.weight])}`);
@@ -130,15 +135,20 @@ export class Views {
     if (document.activeElement !== input) input.value = String(this.weight + 1);
   }
 
-  /** @param {Run} main evaluated last on its points @param {Colours} colours */
-  drawSums(main, colours) {
+  /**
+   * @param {Run} main evaluated last on its points
+   * @param {import("./sums.js").Sums | null} beside
+   * @param {Colours} colours
+   */
+  drawSums(main, beside, colours) {
     const activation = activationOf(main.state);
     const { sums, spreads, withSlope } = sumsOf(main);
     const window = main.state.estimator === "clipped" ? 1.3 * main.state.clip : 0;
     const reach = niceAbove(Math.min(Math.max(2, window, ...spreads.map((spread) => 2.5 * spread)), MOST_REACH));
     drawSurrogate(this.canvas("surrogate"), colours, activation, sums, reach);
-    const spread = spreads.map(short).join(" and ");
-    this.write("spread", main.data.count ? `spread ${spread}; ${percent(withSlope, 0)} get a slope` : "");
+    const words = `for ${percent(withSlope, 0)}, spread ${spreads.map(short).join(" and ")}`;
+    const besideWords = beside ? `; beside ${percent(beside.withSlope, 0)}, ${beside.spreads.map(short).join(" and ")}` : "";
+    this.write("spread", main.data.count ? words + besideWords : "");
   }
 
   /** For a screen reader: what the canvases show. @param {Run} main @param {Run | null} beside */
@@ -150,9 +160,17 @@ export class Views {
     label("loss", `Loss over the steps, now ${short(main.loss)}`);
     label("accuracy", `Accuracy over the steps, now ${short(main.accuracy)}`);
     label("flips", `Flip ratio over the steps: ${this.part("flips-value").textContent}`);
-    label("surrogate", `The activation and its slope: ${this.part("spread").textContent}`);
+    label("surrogate", `The activation and its slope: a slope ${this.part("spread").textContent}`);
     label("histogram", `Histogram of the latent weights: ${this.part("histogram-value").textContent}`);
     label("life", `The latent weight over the steps, ${this.part("chosen-name").textContent}`);
     if (beside) label("beside-map", `Decision map of the network beside it: ${summary(beside)}`);
   }
+}
+
+/** Each value as the mean of those around it: a few flips now and then are a comb otherwise. @param {Float64Array} values */
+function smoothed(values) {
+  return values.map((_, i) => {
+    const around = values.subarray(Math.max(i - SMOOTH, 0), i + SMOOTH + 1);
+    return around.reduce((sum, value) => sum + value, 0) / around.length;
+  });
 }
