@@ -114,8 +114,10 @@ def _batch_norm(layer: GenDense | GenConv2d) -> list[Array]:
     if norm is None:
         values = zeros, zeros + 1, zeros + 1, zeros if layer.bias is None else layer.bias
     else:
-        values = norm.running_mean, (norm.running_var.double() + norm.eps).sqrt(), norm.weight, norm.bias
-    return [value.detach().cpu().double().numpy() for value in values]
+        values = norm.running_mean, norm.running_var.double() + norm.eps, norm.weight, norm.bias
+    mean, variance, gamma, beta = (value.detach().cpu().double().numpy() for value in values)
+    with np.errstate(invalid="ignore"):  # `fold` refuses what is not finite
+        return [mean, np.sqrt(variance), gamma, beta]  # exactly rounded on every machine, which PyTorch's root is not
 
 
 def fold(model: nn.Sequential) -> tuple[tuple[int, ...], int | None, list[FoldedLayer]]:
