@@ -7,4 +7,9 @@
 - `grid`: how many digits that network reads at other stroke widths, sizes and angles.
 - `handwriting`: writes `handwriting.json`, thirty digits stroke by stroke, which tests draw on the page.
 - `examples`: writes `docs/demo/examples.safetensors`, the digits that one can choose instead of drawing.
+
+And of the part of the page "Playground" where one trains such a network, whose JavaScript is in `docs/playground`:
+
+- `digits`: writes `docs/playground/digits.safetensors.gz`, the digits to train on and to measure with.
+- `c_template`: writes `docs/playground/template.c`, the C file of such a network without its constants.
 """
