@@ -18,7 +18,7 @@ export class PointsEditor {
    * @param {object} stage
    * @param {() => Point[]} stage.points that there are
    * @param {(points: Point[]) => void} stage.changed
-   * @param {() => void} stage.moved the cross
+   * @param {(place: [number, number] | null) => void} stage.moved the cross
    * @param {(words: string) => void} stage.refused
    */
   constructor(canvas, pen, stage) {
@@ -36,7 +36,7 @@ export class PointsEditor {
   /** @param {[number, number] | null} cross */
   show(cross) {
     this.cross = cross;
-    this.stage.moved();
+    this.stage.moved(cross);
   }
 
   /** @param {KeyboardEvent} event */

@@ -8,7 +8,7 @@ import { Run, besideOf } from "./run.js";
 import { holdsState, initialState, readState, writeState } from "./state.js";
 import { storyOf } from "./stories.js";
 import { Views } from "./views.js";
-import { summary } from "./words.js";
+import { judgement, summary } from "./words.js";
 
 /** @typedef {import("./state.js").State} State */
 
@@ -33,7 +33,7 @@ class Stage {
     this.editor = new PointsEditor(this.part("map"), /** @type {HTMLSelectElement} */ (this.part("pen")), {
       points: () => (this.state.data === "own" ? this.state.points : pointsOf(this.main.data)),
       changed: (points) => this.change({ data: "own", points }),
-      moved: () => this.draw(),
+      moved: (place) => this.point(place),
       refused: (words) => this.complain(words),
     });
     /** @type {State} */
@@ -201,6 +201,12 @@ class Stage {
     this.views.describe(this.main, this.beside);
   }
 
+  /** The keyboard's cross has come to a place, or has gone. @param {[number, number] | null} place */
+  point(place) {
+    this.draw();
+    if (place) this.part("spoken").textContent = judgement(this.main, place);
+  }
+
   /** @param {string} words */
   complain(words) {
     this.part("trouble").textContent = words;
@@ -222,6 +228,6 @@ class Stage {
 }
 
 for (const root of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".play"))) {
+  root.dataset.state = "ready"; // what is hidden has no size, and could not be drawn
   new Stage(root);
-  root.dataset.state = "ready";
 }

@@ -50,7 +50,7 @@ export const SETTINGS = {
   norm: flag(false),
   clamp: flag(true),
   optimiser: choice("adam", "sgd"),
-  rate: real(0.03, 1e-6, 1e9),
+  rate: real(0.03, 1e-6, 1e300),
   batch: whole(20, 1, MOST_POINTS),
   scale: real(1, 0.01, 1000),
   seed: whole(2, 0, 999999),
@@ -156,7 +156,7 @@ function writePoints(points) {
 /** @param {string} text @returns {Point[] | undefined} */
 function readPoints(text) {
   if (!/^([pm][0-9a-z]{4})*$/.test(text) || text.length > 5 * MOST_POINTS) return undefined;
-  const number = (/** @type {string} */ digits) => parseInt(digits, BASE) / FINE - 1;
+  const number = (/** @type {string} */ digits) => (parseInt(digits, BASE) - FINE) / FINE;
   const points = (text.match(/.{5}/g) ?? []).map((entry) => /** @type {Point} */ (
     [number(entry.slice(1, 3)), number(entry.slice(3)), entry[0] === "p" ? 1 : 0]));
   return points.every(([x, y]) => x <= 1 && y <= 1) ? points : undefined;

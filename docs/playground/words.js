@@ -56,3 +56,10 @@ export function weightName({ network }, number) {
   const to = layer === network.layers.length - 1 ? `class ${unit ? "+" : "−"}` : `unit ${unit + 1}`;
   return `${layer > 0 && network.layers.length > 2 ? `layer ${layer}, ` : ""}${from} → ${to}`;
 }
+
+/** What the network says of a place. @param {Run} run @param {[number, number]} place */
+export function judgement({ network }, place) {
+  const [minus, plus] = network.forward(Float64Array.from(place), 1);
+  const share = 1 / (1 + Math.exp(-Math.abs(plus - minus)));
+  return `At ${place.map(short).join(" and ")} the network says ${plus > minus ? "+" : "−"}, with ${percent(share, 0)}.`;
+}
