@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import first
 from networks import shaken
 from safetensors.numpy import load, save
 from screens import DESKTOP, PHONE
@@ -61,13 +60,13 @@ def test_the_template_is_what_to_c_writes_without_its_constants():
 # Folding and writing
 
 
-def learned(generator):
+def learned(generator, data):
     """A network that has learned for an epoch."""
     config = bnn.TrainConfig(epochs=1, learning_rate=3e-3, clamp="step")
-    return bnn.train(config, first(bnn.load_mnist(), 200, 10), bnn.binary_mlp(generator=generator), progress=False)[1]
+    return bnn.train(config, data, bnn.binary_mlp(generator=generator), progress=False)[1]
 
 
-def wild(generator):
+def wild(generator, data=None):
     """A network with every kind of γ: of both signs, zero and minus zero, tiny and huge."""
     model = shaken(bnn.binary_mlp(generator=generator), generator)
     for layer in model[:2]:
@@ -77,7 +76,7 @@ def wild(generator):
     return model
 
 
-def nearly_equal(generator):
+def nearly_equal(generator, data=None):
     """A network of which two logits are so near to each other that 32 bits are too few for the C file."""
     model = wild(generator)
     norm = model[2].norm
@@ -136,8 +135,8 @@ def parts(file):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_the_page_writes_is_what_python_writes_to_the_byte(engine, name, generator, tmp_path):
-    model = NETWORKS[name](generator)
+def test_what_the_page_writes_is_what_python_writes_to_the_byte(engine, name, generator, tiny, tmp_path):
+    model = NETWORKS[name](generator, tiny)
     network = packed.PackedNetwork.from_model(model, PROVENANCE)
     network.save(tmp_path / "network")
     network.to_c(tmp_path / "my_digits.c")
@@ -384,6 +383,7 @@ def test_a_held_out_digit_does_not_become_one_to_train_on(trained):
 
 
 def test_a_training_that_is_stopped_leaves_a_network(fresh):
+    fresh.unroute("**/digits.safetensors.gz")  # all of them, so that it lasts
     load_digits(fresh)
     fresh.locator("[data-part=epochs]").select_option("20")
     press(fresh, "train")
@@ -401,7 +401,8 @@ def test_digits_that_do_not_come_can_be_asked_for_again(page, few):
     page.goto("playground/")
     press(page, "load")
     page.locator("[data-part=status]", has_text="The digits cannot be loaded (found").wait_for()
-    load_digits(opened(page, few))
+    page.route("**/digits.safetensors.gz", lambda route: route.fulfill(body=few))
+    load_digits(page)
 
 
 def test_a_worker_that_does_not_come_is_reported(fresh):

@@ -15,13 +15,14 @@ export class Curve {
     this.format = format;
     this.kind = kind;
     this.least = least;
-    this.start(1);
+    this.epochs = 1;
+    /** @type {Array<[epoch: number, value: number]>} */
+    this.points = [];
   }
 
   /** Empty, for so many epochs. @param {number} epochs */
   start(epochs) {
     this.epochs = epochs;
-    /** @type {Array<[epoch: number, value: number]>} */
     this.points = [];
     this.show("–", "nothing yet");
   }

@@ -9,13 +9,12 @@ import { asC, countRight, download, pack } from "./result.js";
 
 /**
  * @typedef {import("./digits.js").Digits} Digits
- * @typedef {import("./fold.js").TrainedLayer} TrainedLayer
  * @typedef {import("./result.js").Result} Result
  *
- * @typedef {{type: "progress", epoch: number, loss: number, flipRatio: number, secondsLeft: number}} Progress
- * @typedef {{type: "epoch", epoch: number, accuracy: number, loss: number, flipRatio: number}} Epoch
- * @typedef {{type: "done", epoch: number, layers: TrainedLayer[]}} Done
- * @typedef {{type: "failed", message: string}} Failed
+ * @typedef {import("./worker.js").Progress} Progress
+ * @typedef {import("./worker.js").Epoch} Epoch
+ * @typedef {import("./worker.js").Done} Done
+ * @typedef {import("./worker.js").Failed} Failed
  *
  * @typedef {{epochs: number, data: string, short: string}} Plan what is trained now
  * @typedef {Result & {short: string, epochs: string, row: HTMLTableRowElement}} Run
@@ -169,7 +168,11 @@ class Page {
   }
 
   /** @param {Epoch} result @param {number} epochs */
-  showEpoch({ epoch, accuracy }, epochs) {
+  showEpoch({ epoch, accuracy, loss, flipRatio }, epochs) {
+    if (!this.curves.loss.points.length) { // so short an epoch that there was no progress to report
+      this.curves.loss.add(epoch, loss);
+      this.curves.flips.add(epoch, flipRatio);
+    }
     this.curves.accuracy.add(epoch, accuracy);
     this.hear(`Epoch ${epoch} of ${epochs}: ${(100 * accuracy).toFixed(1)} % of the held-out digits are read`);
   }
