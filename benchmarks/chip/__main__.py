@@ -44,32 +44,44 @@ def jobs(images: int) -> Iterator[tuple]:
 
 def count(name: str, core: str, optimise: str, images: int) -> dict:
     """A row of the table, over so many test images at equal distances."""
-    rival, pixels = RIVALS.get(name), bnn.load_mnist().test_images.numpy()[:: 10_000 // images]
-    is_float = rival is not None and rival.kind == "float32"
+    pixels = bnn.load_mnist().test_images.numpy()[:: 10_000 // images]
+    network = RIVALS.get(name) or packed.load_pretrained("mnist")
+    row = {"name": name, "core": core, "optimise": optimise, "images": images}
+    return row | measure(network, core, optimise, pixels)
+
+
+def measure(network: Rival | packed.PackedNetwork, core: str, optimise: str, pixels: Array) -> dict:
+    """Instructions of the mean image and of one that is all ink, flash and RAM; what is computed must be right.
+
+    Args:
+        network: a rival, or one of ours, which is written as C first.
+        core: of `CORES`.
+        optimise: "-O2" or "-Os".
+        pixels: (N, 784) uint8.
+
+    Raises:
+        AssertionError: an image has another class or another sum than in Python.
+    """
+    is_rival = isinstance(network, Rival)
+    is_float = is_rival and network.kind == "float32"
     with TemporaryDirectory() as folder:
         path = Path(folder) / "net.c"
-        if rival is None:
-            network = packed.load_pretrained("mnist")
+        if is_rival:
+            path.write_text(network.source())
+            expected = map(network.classify, pixels)
+        else:
             network.to_c(path)
             expected = zip(network.predict(pixels), network.sums(pixels), strict=True)
-        else:
-            path.write_text(rival.source())
-            expected = map(rival.classify, pixels)
-        elf = compile_for(core, path, "classify" if rival else "net_classify", optimise, runtime=is_float)
+        elf = compile_for(core, path, "classify" if is_rival else "net_classify", optimise, runtime=is_float)
     chip, instructions = Chip(core, elf), []
-    for found, right in zip(_run(chip, pixels, instructions), expected, strict=True):
-        same = found[0] == right[0] and (is_float or np.array_equal(found[1], right[1]))
-        if not same:
-            raise AssertionError(f"{name} on {core}: {found}, not {right}")
-    chip.classify(np.full(784, 255, np.uint8))
-    mean, row = float(np.mean(instructions)), {"name": name, "core": core, "optimise": optimise, "images": images}
-    return row | {"mean": round(mean), "all_ink": chip.instructions, "flash": chip.flash, "ram": chip.ram}
-
-
-def _run(chip: Chip, pixels: Array, instructions: list[int]) -> Iterator[tuple[int, Array]]:
-    for image in pixels:
-        yield chip.classify(image)
+    for image, right in zip(pixels, expected, strict=True):
+        found = chip.classify(image)
         instructions.append(chip.instructions)
+        if found[0] != right[0] or not (is_float or np.array_equal(found[1], right[1])):
+            raise AssertionError(f"{network} on {core}: {found}, not {right}")
+    chip.classify(np.full(784, 255, np.uint8))
+    mean = round(float(np.mean(instructions)))
+    return {"mean": mean, "all_ink": chip.instructions, "flash": chip.flash, "ram": chip.ram}
 
 
 def _row(job: tuple) -> dict:
