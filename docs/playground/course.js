@@ -38,13 +38,8 @@ export class Course {
     this.stride *= 2;
   }
 
-  /** @param {number} row @param {number} column */
-  at(row, column) {
-    return this.values[row * this.columns + column];
-  }
-
   /** One column, from the first row to the last. @param {number} column */
   column(column) {
-    return Float64Array.from({ length: this.length }, (_, row) => this.at(row, column));
+    return Float64Array.from({ length: this.length }, (_, row) => this.values[row * this.columns + column]);
   }
 }

@@ -88,24 +88,9 @@ export function drawMap(canvas, map, data, colours, cross) {
   for (let i = 0; i < data.count; i++) {
     drawMark(context, colours, data.labels[i], ...place(data.inputs[2 * i], data.inputs[2 * i + 1]), Math.max(width / 90, 2.4));
   }
-  if (cross) drawCross(context, colours, ...place(...cross));
-}
-
-/**
- * @param {CanvasRenderingContext2D} context
- * @param {Colours} colours
- * @param {number} x
- * @param {number} y
- */
-function drawCross(context, colours, x, y) {
-  for (const [colour, wide] of /** @type {Array<[string, number]>} */ ([[colours.paper, 4], [colours.ink, 1.5]])) {
-    context.strokeStyle = colour;
-    context.lineWidth = wide;
-    context.beginPath();
-    for (const [dx, dy] of [[1, 0], [0, 1]]) {
-      context.moveTo(x - 9 * dx, y - 9 * dy);
-      context.lineTo(x + 9 * dx, y + 9 * dy);
-    }
-    context.stroke();
-  }
+  if (!cross) return;
+  const [x, y] = place(...cross);
+  context.fillStyle = colours.ink;
+  context.fillRect(x - 10, y - 1, 20, 2);
+  context.fillRect(x - 1, y - 10, 2, 20);
 }

@@ -106,20 +106,17 @@ export class NetworkView {
       label(context, colours.ink, `x${"₁₂"[input]}`, node.x, node.y + node.side / 2 + 13);
     });
     columns.slice(1, -1).forEach((nodes, layer) => nodes.forEach((node, unit) => put(this.maps.paintUnit(layer, unit), node)));
-    columns[columns.length - 1].forEach(({ x, y, side }, unit) => {
-      context.fillStyle = colours.paper;
+    const last = columns[columns.length - 1];
+    last.forEach(({ x, y, side }, unit) => {
       context.strokeStyle = colours.quiet;
       context.lineWidth = 1;
-      context.beginPath();
-      context.arc(x, y, side / 2, 0, 2 * Math.PI);
-      context.fill();
-      context.stroke();
+      context.strokeRect(x - side / 2, y - side / 2, side, side);
       drawMark(context, colours, unit, x, y, side / 5);
       label(context, colours.ink, unit ? "+" : "−", x, y + side / 2 + 13);
     });
-    headings(columns).forEach((text, i) => {
-      const at = Math.min(Math.max(columns[i][0].x, 20), width - 24);
-      label(context, colours.quiet, text, at, 11);
+    columns.forEach((nodes, i) => {
+      const text = nodes !== last ? (i ? `${nodes.length} units` : "inputs") : "classes";
+      label(context, colours.quiet, text, Math.min(Math.max(nodes[0].x, 20), width - 24), 11);
     });
   }
 
@@ -177,14 +174,6 @@ function curve(from, to) {
   return path;
 }
 
-/** @param {Node[][]} columns */
-function headings(columns) {
-  return columns.map((nodes, i) => {
-    if (i === 0) return "inputs";
-    return i === columns.length - 1 ? "classes" : `${nodes.length} units`;
-  });
-}
-
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {Colours} colours
@@ -195,12 +184,9 @@ function headings(columns) {
  */
 function drawLine(context, colours, path, isPlus, strength, isChosen) {
   context.setLineDash([]);
-  if (isChosen) {
-    context.strokeStyle = colours.ink;
-    context.lineWidth = 8;
-    context.stroke(path);
-    context.strokeStyle = colours.paper;
-    context.lineWidth = 5.5;
+  for (const [colour, width] of isChosen ? /** @type {const} */ ([[colours.ink, 8], [colours.paper, 5.5]]) : []) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
     context.stroke(path);
   }
   context.globalAlpha = isChosen ? 1 : 0.25 + 0.75 * strength;

@@ -31,8 +31,13 @@ export function emptied(canvas) {
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, size[0], size[1]);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.font = `11px ${getComputedStyle(canvas).fontFamily}`;
+  context.font = "11px system-ui, sans-serif";
   return { context, width, height };
+}
+
+/** @param {HTMLElement} root @param {string} name */
+export function partOf(root, name) {
+  return /** @type {HTMLElement} */ (root.querySelector(`[data-part=${name}]`));
 }
 
 /**

@@ -17,19 +17,20 @@ const BARS = 25; // an odd number: none stands on both sides of zero, but for th
  * @param {HTMLCanvasElement} canvas
  * @param {Colours} colours
  * @param {Series[]} series
- * @param {{low?: number, high?: number, format?: (x: number) => string, colour?: string}} options high: the least at which the picture ends
+ * @param {number} high the least at which the picture ends
+ * @param {(x: number) => string} [format]
  */
-export function drawCourses(canvas, colours, series, { low = 0, high = 0, format = String, colour = colours.plus }) {
+export function drawCourses(canvas, colours, series, high, format = String) {
   const sheet = emptied(canvas);
   if (!sheet) return;
   const { context } = sheet;
   const top = niceAbove(series.reduce((most, { values }) => largest(values, most), high));
   const last = Math.max(...series.map(({ end }) => end), 1);
-  const [x, y] = scales(sheet, [0, last], [low, top]);
-  drawFrame(sheet, colours, [[low, format(low)], [top, format(top)]], y);
+  const [x, y] = scales(sheet, [0, last], [0, top]);
+  drawFrame(sheet, colours, [[0, format(0)], [top, format(top)]], y);
   drawSteps(sheet, colours, last);
   for (const { values, end, isBeside } of series) {
-    context.strokeStyle = isBeside ? colours.ink : colour;
+    context.strokeStyle = isBeside ? colours.ink : colours.plus;
     context.lineWidth = isBeside ? 1.2 : 1.8;
     context.setLineDash(isBeside ? [4, 3] : []);
     context.beginPath();
@@ -54,20 +55,20 @@ export function drawLife(canvas, colours, { values, end }, hasBand) {
   const { context } = sheet;
   const most = niceAbove(1.1 * largest(Array.from(values, Math.abs), hasBand ? 1 : 0.1));
   const [x, y] = scales(sheet, [0, Math.max(end, 1)], [-most, most]);
-  if (hasBand) drawBand(sheet, colours, [x(0), y(1)], [x(Math.max(end, 1)), y(-1)]);
+  context.fillStyle = colours.band;
+  if (hasBand) context.fillRect(x(0), y(1), x(Math.max(end, 1)) - x(0), y(-1) - y(1));
   drawFrame(sheet, colours, [[-most, signed(-most)], [0, "0"], [most, signed(most)]], y);
   drawSteps(sheet, colours, end);
   context.lineWidth = 1.8;
-  const place = (/** @type {number} */ i) => /** @type {[number, number]} */ (
-    [x((end * i) / Math.max(values.length - 1, 1)), y(values[i])]);
-  for (let i = 0; i < values.length; i++) { // each piece in the colour and the dashes of its sign
-    const isPlus = values[i] >= 0;
+  for (const isPlus of [true, false]) { // in the colour and the dashes of the sign
     context.strokeStyle = isPlus ? colours.plus : colours.minus;
     context.setLineDash(isPlus ? [] : [3, 2]);
     context.beginPath();
-    context.moveTo(...place(Math.max(i - 1, 0)));
-    for (; i + 1 < values.length && values[i + 1] >= 0 === isPlus; i++) context.lineTo(...place(i));
-    context.lineTo(...place(i));
+    Array.from(values).forEach((value, i) => {
+      const place = /** @type {const} */ ([x((end * i) / Math.max(values.length - 1, 1)), y(value)]);
+      if (value >= 0 === isPlus) context.lineTo(...place);
+      else context.moveTo(...place);
+    });
     context.stroke();
   }
   context.setLineDash([]);
@@ -97,7 +98,7 @@ export function drawHistogram(canvas, colours, weights, hasClamp) {
  * @param {HTMLCanvasElement} canvas
  * @param {Colours} colours
  * @param {{value: Scale, slope: Scale}} activation
- * @param {ArrayLike<number>} sums
+ * @param {number[]} sums
  * @param {number} reach of the picture, to both sides
  */
 export function drawSurrogate(canvas, colours, { value, slope }, sums, reach) {
@@ -106,7 +107,7 @@ export function drawSurrogate(canvas, colours, { value, slope }, sums, reach) {
   const { context } = sheet;
   const xs = Array.from({ length: 401 }, (_, i) => (i / 200 - 1) * reach);
   const steepest = Math.max(niceAbove(largest(xs.map(slope), 0)), 1);
-  const { counts, top } = counted(Array.from(sums), reach);
+  const { counts, top } = counted(sums, reach);
   const [x, bars] = scales(sheet, [-reach, reach], [0, 1.15 * top]);
   const y = scales(sheet, [-reach, reach], [-1.15, 1.15])[1];
   drawBars(sheet, counts, reach, x, bars, () => colours.bar);
@@ -153,18 +154,6 @@ function drawBars({ context }, counts, reach, x, y, colour) {
     context.fillStyle = colour(from + wide / 2);
     context.fillRect(x(from) + 0.5, y(count), x(from + wide) - x(from) - 1, y(0) - y(count));
   });
-}
-
-/**
- * Where the slope is not 0.
- * @param {Sheet} sheet
- * @param {Colours} colours
- * @param {[number, number]} from
- * @param {[number, number]} to
- */
-function drawBand({ context }, colours, [left, top], [right, bottom]) {
-  context.fillStyle = colours.band;
-  context.fillRect(left, top, right - left, bottom - top);
 }
 
 /**

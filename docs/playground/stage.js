@@ -3,6 +3,7 @@
 import { Controls } from "./controls.js";
 import { makeDataset, pointsOf } from "./datasets.js";
 import { Maps } from "./maps.js";
+import { partOf } from "./paint.js";
 import { PointsEditor } from "./points.js";
 import { Run, besideOf } from "./run.js";
 import { holdsState, initialState, readState, writeState } from "./state.js";
@@ -17,6 +18,8 @@ const LONGEST = 0.1; // seconds that a frame may have lasted; after longer ones 
 const PICTURE = 50; // milliseconds from one picture to the next
 const SPOKEN = 5000; // milliseconds from one sentence to the next
 const SETTLED = 300; // milliseconds after the last change, when the address follows
+const NO_POINTS = "There are no points to learn from: click into the map to add some, or choose a set.";
+const RAN_AWAY = "a number ran out of the computer's range (NaN or infinity), and there is no way back from there. ";
 /** @type {Array<keyof State>} that change nothing of what is learnt */
 const OUTWARD = ["speed", "stop"];
 
@@ -38,16 +41,17 @@ class Stage {
     });
     /** @type {State} */
     this.state = initialState();
-    this.main = new Run(this.state, makeDataset("own", [], 0));
+    this.main = new Run(this.state, makeDataset(this.state.data, [], this.state.seed));
     /** @type {Run | null} */
     this.beside = null;
     this.listen();
+    this.reset();
     this.follow(location.hash);
   }
 
-  /** @param {string} name @returns {HTMLElement} */
+  /** @param {string} name */
   part(name) {
-    return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part=${name}]`));
+    return partOf(this.root, name);
   }
 
   listen() {
@@ -62,7 +66,6 @@ class Stage {
     }));
     addEventListener("hashchange", () => this.follow(location.hash));
     addEventListener("resize", () => this.draw());
-    document.addEventListener("visibilitychange", () => (this.last = 0));
     new MutationObserver(() => this.draw()).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
     this.views.chosen = () => this.draw();
   }
@@ -70,7 +73,7 @@ class Stage {
   /** Take the settings from an address; the name of a heading is none. @param {string} hash */
   follow(hash) {
     const story = storyOf(hash);
-    if (!story && hash.length > 1 && !holdsState(hash) && this.root.dataset.state === "ready") return;
+    if (!story && !holdsState(hash)) return;
     this.pause();
     this.state = story?.state ?? readState(hash);
     this.tell(story);
@@ -108,7 +111,7 @@ class Stage {
     const beside = besideOf(this.state);
     this.beside = beside && new Run(beside, data);
     this.controls.show(this.state);
-    this.views.restart();
+    this.views.network.restart();
     this.complain("");
     this.setEnd();
     this.draw();
@@ -118,17 +121,17 @@ class Stage {
 
   setEnd() {
     const steps = this.state.stop * this.main.batches;
-    if (!steps) this.end = Infinity;
-    else this.end = this.main.steps < steps ? steps : this.main.steps + steps; // who runs on after the end, gets as many again
+    const end = this.main.steps < steps ? steps : this.main.steps + steps; // who runs on after it, gets as many again
+    this.end = steps ? end : Infinity;
   }
 
   play() {
-    if (!this.main.data.count) return this.complain("There are no points to learn from: click into the map to add some, or choose a set.");
+    if (!this.main.data.count) return this.complain(NO_POINTS);
     if (!this.areSound()) return this.complainOfNumbers();
     if (this.main.steps >= this.end) this.setEnd();
     this.isPlaying = true;
     this.due = this.last = 0;
-    this.frame ||= requestAnimationFrame((now) => this.tick(now));
+    this.request();
     this.showButtons();
     this.say();
   }
@@ -170,7 +173,11 @@ class Stage {
     if (this.isPlaying) this.takeSteps(now);
     if (now - this.pictured >= PICTURE) this.draw(now);
     if (this.isPlaying && now - this.spoken >= SPOKEN) this.say(now);
-    if (this.isPlaying || this.views.isFlashing(now)) this.frame ||= requestAnimationFrame((next) => this.tick(next));
+    if (this.isPlaying || this.views.network.isFlashing(now)) this.request();
+  }
+
+  request() {
+    this.frame ||= requestAnimationFrame((now) => this.tick(now));
   }
 
   /** As many as the speed asks for and the frame has time for. @param {number} now */
@@ -188,9 +195,10 @@ class Stage {
 
   /** @param {number} [now] */
   draw(now = performance.now()) {
-    this.pictured = now;
+    const start = performance.now();
     this.views.draw(this.main, this.beside, this.editor.cross, now);
-    if (this.views.isFlashing(now)) this.frame ||= requestAnimationFrame((next) => this.tick(next));
+    this.pictured = now + performance.now() - start; // a slow device draws for half of its time at most
+    if (this.views.network.isFlashing(now)) this.request();
   }
 
   /** For a screen reader, and rarely enough to be listened to. @param {number} [now] */
@@ -198,7 +206,6 @@ class Stage {
     this.spoken = now;
     const beside = this.beside ? ` Beside it: ${summary(this.beside)}` : "";
     this.part("spoken").textContent = `${this.isPlaying ? "Running. " : ""}${summary(this.main)}${beside}`;
-    this.views.describe(this.main, this.beside);
   }
 
   /** The keyboard's cross has come to a place, or has gone. @param {[number, number] | null} place */
@@ -213,9 +220,8 @@ class Stage {
   }
 
   complainOfNumbers() {
-    const { steps } = this.main;
     this.pause();
-    this.complain(`At step ${steps} a number ran out of the computer's range (NaN or infinity), and there is no way back from there. `);
+    this.complain(`At step ${this.main.steps} ${RAN_AWAY}`);
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = "Reset";

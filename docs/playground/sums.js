@@ -7,7 +7,7 @@ import { ESTIMATORS, sign } from "./learning.js";
  * @typedef {import("./state.js").State} State
  *
  * @typedef {object} Sums
- * @property {Float64Array} sums of all hidden layers
+ * @property {number[]} sums of all hidden layers
  * @property {number[]} spreads of each: the root of their mean square
  * @property {number} withSlope the share of them that gets a slope
  */
@@ -29,10 +29,10 @@ export function activationOf({ activation, estimator, clip }) {
 export function sumsOf({ network, data, state }) {
   const { slope } = activationOf(state);
   const layers = network.layers.slice(0, -1).map(({ y, outputs }) => y.subarray(0, data.count * outputs));
-  const sums = Float64Array.from(layers.flatMap((layer) => [...layer]));
+  const sums = layers.flatMap((layer) => Array.from(layer));
   return {
     sums,
-    spreads: layers.map((layer) => Math.hypot(...layer) / Math.sqrt(Math.max(layer.length, 1))),
+    spreads: layers.map((layer) => Math.sqrt(Array.from(layer).reduce((sum, y) => sum + y * y, 0) / Math.max(layer.length, 1))),
     withSlope: sums.filter((y) => Math.abs(slope(y)) >= NOTABLE).length / Math.max(sums.length, 1),
   };
 }

@@ -2,11 +2,11 @@
 
 import { drawMap } from "./maps.js";
 import { NetworkView } from "./network-view.js";
-import { coloursOf } from "./paint.js";
+import { coloursOf, partOf } from "./paint.js";
 import { drawCourses, drawHistogram, drawLife, drawSurrogate, niceAbove } from "./plots.js";
 import { ACCURACY, LOSS, WEIGHTS } from "./run.js";
 import { activationOf, sumsOf } from "./sums.js";
-import { BESIDE_NAMES, clock, percent, short, summary, verdict, weightName } from "./words.js";
+import { clock, percent, short, verdict, weightName } from "./words.js";
 
 /**
  * @typedef {import("./maps.js").Maps} Maps
@@ -16,7 +16,6 @@ import { BESIDE_NAMES, clock, percent, short, summary, verdict, weightName } fro
 
 const MOST_REACH = 40; // of the picture of the sign
 const SMOOTH = 10; // rows to both sides
-const HELP = "Arrow keys move a cross, with Shift in leaps; Enter puts a point there or takes it away.";
 
 export class Views {
   /**
@@ -37,9 +36,9 @@ export class Views {
     });
   }
 
-  /** @param {string} name @returns {HTMLElement} */
+  /** @param {string} name */
   part(name) {
-    return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part=${name}]`));
+    return partOf(this.root, name);
   }
 
   /** @param {string} name */
@@ -51,15 +50,6 @@ export class Views {
   write(name, text) {
     const part = this.part(name);
     if (part.textContent !== text) part.textContent = text;
-  }
-
-  restart() {
-    this.network.restart();
-  }
-
-  /** @param {number} now */
-  isFlashing(now) {
-    return this.network.isFlashing(now);
   }
 
   /** @param {number} weight */
@@ -78,7 +68,7 @@ export class Views {
     const colours = coloursOf(this.root);
     this.maps.useColours(colours);
     const besideSums = this.drawBeside(beside, colours);
-    this.write("beside-name", BESIDE_NAMES[main.state.beside] ?? "");
+    this.write("beside-name", this.root.querySelector(`[name=beside] [value=${main.state.beside}]`)?.textContent ?? "");
     this.maps.evaluate(main.network);
     drawMap(this.canvas("map"), this.maps.paintDecision(), main.data, colours, cross);
     const units = Math.max(main.state.units, main.state.second);
@@ -108,10 +98,10 @@ export class Views {
     const runs = beside ? [main, beside] : [main];
     const series = (/** @type {(run: Run) => Float64Array} */ values) => runs.map((run) => (
       { values: values(run), end: run.recorded, isBeside: run === beside }));
-    drawCourses(this.canvas("loss"), colours, series((run) => run.course.column(LOSS)), {});
-    drawCourses(this.canvas("accuracy"), colours, series((run) => run.course.column(ACCURACY)), { high: 1 });
+    drawCourses(this.canvas("loss"), colours, series((run) => run.course.column(LOSS)), 0);
+    drawCourses(this.canvas("accuracy"), colours, series((run) => run.course.column(ACCURACY)), 1);
     const ratios = series((run) => smoothed(run.flipRatios()));
-    drawCourses(this.canvas("flips"), colours, ratios, { high: 0.01, format: (x) => percent(x, 0) });
+    drawCourses(this.canvas("flips"), colours, ratios, 0.01, (x) => percent(x, 0));
     const weights = main.network.layers.flatMap(({ weight }) => [...weight]);
     const hasClamp = main.state.clamp && main.binaryWeights > 0;
     drawHistogram(this.canvas("histogram"), colours, weights, hasClamp);
@@ -149,21 +139,6 @@ export class Views {
     const words = `for ${percent(withSlope, 0)}, spread ${spreads.map(short).join(" and ")}`;
     const besideWords = beside ? `; beside ${percent(beside.withSlope, 0)}, ${beside.spreads.map(short).join(" and ")}` : "";
     this.write("spread", main.data.count ? words + besideWords : "");
-  }
-
-  /** For a screen reader: what the canvases show. @param {Run} main @param {Run | null} beside */
-  describe(main, beside) {
-    const label = (/** @type {string} */ name, /** @type {string} */ text) => this.part(name).setAttribute("aria-label", text);
-    const units = main.network.layers.slice(0, -1).map(({ outputs }) => `${outputs} hidden units`);
-    label("map", `Decision map: ${verdict(main)}. ${HELP}`);
-    label("network", `The network: 2 inputs, ${units.join(", ")}, 2 classes; ${this.part("histogram-value").textContent} weights`);
-    label("loss", `Loss over the steps, now ${short(main.loss)}`);
-    label("accuracy", `Accuracy over the steps, now ${short(main.accuracy)}`);
-    label("flips", `Flip ratio over the steps: ${this.part("flips-value").textContent}`);
-    label("surrogate", `The activation and its slope: a slope ${this.part("spread").textContent}`);
-    label("histogram", `Histogram of the latent weights: ${this.part("histogram-value").textContent}`);
-    label("life", `The latent weight over the steps, ${this.part("chosen-name").textContent}`);
-    if (beside) label("beside-map", `Decision map of the network beside it: ${summary(beside)}`);
   }
 }
 

@@ -5,14 +5,6 @@
  * @typedef {import("./state.js").State} State
  */
 
-/** What stands beside it. @type {{[name: string]: string}} */
-export const BESIDE_NAMES = {
-  float: "Its float twin",
-  window: "With the window",
-  norm: "With batch norm",
-  small: "Start times 1",
-};
-
 /** @param {number} share @param {number} [digits] */
 export function percent(share, digits = 1) {
   return `${(100 * share).toFixed(digits)} %`;
