@@ -116,7 +116,7 @@ export class Views {
     const both = (/** @type {(run: Run) => string} */ text) => text(main) + (beside ? `, beside ${text(beside)}` : "");
     this.write("loss-value", both((run) => short(run.loss)));
     this.write("accuracy-value", both((run) => short(run.accuracy)));
-    this.write("flips-value", both((run) => (run.binaryWeights ? run.flips.toLocaleString("en") : "none")) + " flips");
+    this.write("flips-value", both((run) => (run.binaryWeights ? `${run.flips.toLocaleString("en")} flips` : "none")));
     const minus = weights.filter((w) => w < 0).length;
     this.write("histogram-value", `${minus} −, ${weights.length - minus} +`);
     this.write("chosen-name", `${weightName(main, this.weight)}: ${short(weights[this.weight])}`);
