@@ -413,6 +413,15 @@ def test_a_worker_that_does_not_come_is_reported(fresh):
     assert fresh.locator(".train[data-state=ready] [data-part=train][aria-disabled=false]").count() == 1
 
 
+def test_scripts_that_are_not_there_are_reported(page):
+    page.route("**/playground/own.js", lambda route: route.abort())
+    page.goto("playground/")
+    fault = page.locator(".train").get_by_role("alert").filter(has_text="its scripts are missing; reload the page")
+    fault.wait_for(timeout=10_000)
+    assert "cannot train a network" in fault.text_content()
+    assert not page.locator(".train button").first.is_visible()
+
+
 KEPT = "(text) => localStorage.setItem('bnn_tutorial.network', text)"
 
 
