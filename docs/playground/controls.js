@@ -52,7 +52,7 @@ export class Controls {
   refusal(control, name) {
     const came = control.value || "none";
     if (this.state) this.show(this.state);
-    const label = control.labels?.[0]?.textContent?.trim().split(/\s{2,}|\n/)[0] ?? name;
+    const label = control.labels?.[0]?.textContent?.trim() ?? name;
     return `${label}: expected ${SETTINGS[name].expected}, got ${came}; it stays ${control.value}.`;
   }
 }

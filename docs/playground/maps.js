@@ -86,7 +86,8 @@ export function drawMap(canvas, map, data, colours, cross) {
   const place = (/** @type {number} */ x, /** @type {number} */ y) => /** @type {[number, number]} */ (
     [((x / EDGE + 1) / 2) * width, ((1 - y / EDGE) / 2) * height]);
   for (let i = 0; i < data.count; i++) {
-    drawMark(context, colours, data.labels[i], ...place(data.inputs[2 * i], data.inputs[2 * i + 1]), Math.max(width / 90, 2.4));
+    const [x, y] = place(data.inputs[2 * i], data.inputs[2 * i + 1]);
+    drawMark(context, colours, data.labels[i], x, y, Math.max(width / 90, 2.4));
   }
   if (!cross) return;
   const [x, y] = place(...cross);

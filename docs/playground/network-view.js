@@ -14,7 +14,7 @@ import { drawMark, emptied } from "./paint.js";
 
 const HEADING = 18; // pixels above the columns
 const [LARGEST, GAP] = [46, 4]; // pixels: a unit's side, and between units
-const FLASH = 450; // milliseconds
+const FLASH = 450; // milliseconds; no line flashes three times in a second
 const REACH = [3, 7, 13]; // pixels within which a click finds a line, the nearest first
 
 export class NetworkView {
@@ -64,7 +64,9 @@ export class NetworkView {
   noteFlips(weights, now) {
     const signs = Int8Array.from(weights, (w) => (w >= 0 ? 1 : -1));
     if (this.signs.length !== signs.length) this.flipped = new Float64Array(signs.length).fill(-Infinity);
-    else signs.forEach((sign, i) => { if (sign !== this.signs[i]) this.flipped[i] = now; });
+    else signs.forEach((sign, i) => {
+      if (sign !== this.signs[i] && now - this.flipped[i] > FLASH) this.flipped[i] = now;
+    });
     this.signs = signs;
   }
 
@@ -105,7 +107,8 @@ export class NetworkView {
       put(this.maps.paintInput(input), node);
       label(context, colours.ink, `x${"₁₂"[input]}`, node.x, node.y + node.side / 2 + 13);
     });
-    columns.slice(1, -1).forEach((nodes, layer) => nodes.forEach((node, unit) => put(this.maps.paintUnit(layer, unit), node)));
+    columns.slice(1, -1).forEach((nodes, layer) =>
+      nodes.forEach((node, unit) => put(this.maps.paintUnit(layer, unit), node)));
     const last = columns[columns.length - 1];
     last.forEach(({ x, y, side }, unit) => {
       context.strokeStyle = colours.quiet;

@@ -84,7 +84,7 @@ function rgb(colour) {
 export function drawMark(context, colours, label, x, y, size) {
   context.beginPath();
   if (label) context.arc(x, y, size, 0, 2 * Math.PI);
-  else for (const [dx, dy] of [[0, -1], [1, 0], [0, 1], [-1, 0]]) context.lineTo(x + 1.3 * size * dx, y + 1.3 * size * dy);
+  else for (const [dx, dy] of [[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]]) context.lineTo(x + size * dx, y + size * dy);
   context.closePath();
   context.fillStyle = label ? colours.plus : colours.paper;
   context.strokeStyle = label ? colours.paper : colours.minus;

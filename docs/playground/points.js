@@ -5,6 +5,7 @@ import { MOST_POINTS, snapped } from "./state.js";
 
 /** @typedef {import("./state.js").Point} Point */
 
+const FULL = `There is room for ${MOST_POINTS} points; click on one to take it away.`;
 const REACH = 0.05; // within which a click takes a point away
 const [STRIDE, LEAP] = [0.05, 0.25]; // of the cross, without and with Shift
 
@@ -56,7 +57,7 @@ export class PointsEditor {
     const distances = points.map((point) => Math.hypot(point[0] - x, point[1] - y));
     const nearest = distances.indexOf(Math.min(...distances));
     if (distances[nearest] <= REACH) return this.stage.changed(round(points.filter((_, i) => i !== nearest)));
-    if (points.length >= MOST_POINTS) return this.stage.refused(`There is room for ${MOST_POINTS} points; click on one to take it away.`);
+    if (points.length >= MOST_POINTS) return this.stage.refused(FULL);
     this.stage.changed(round([...points, [x, y, Number(this.pen.value)]]));
   }
 }

@@ -13,7 +13,10 @@ import { Random } from "./random.js";
 /** Columns of a run's record; from WEIGHTS on, a column for each latent weight. */
 export const [LOSS, ACCURACY, FLIPS, WEIGHTS] = [0, 1, 2, 3];
 
-/** What can be trained beside a network: the same settings and seed, but for this. @type {{[name: string]: Partial<State>}} */
+/**
+ * What can be trained beside a network: the same settings and seed, but for this.
+ * @type {{[name: string]: Partial<State>}}
+ */
 const BESIDE = {
   float: { weights: "float", activation: "tanh" },
   window: { estimator: "clipped", clip: 1 },

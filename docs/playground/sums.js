@@ -32,7 +32,10 @@ export function sumsOf({ network, data, state }) {
   const sums = layers.flatMap((layer) => Array.from(layer));
   return {
     sums,
-    spreads: layers.map((layer) => Math.sqrt(Array.from(layer).reduce((sum, y) => sum + y * y, 0) / Math.max(layer.length, 1))),
+    spreads: layers.map((layer) => {
+      const squares = Array.from(layer).reduce((sum, y) => sum + y * y, 0);
+      return Math.sqrt(squares / Math.max(layer.length, 1));
+    }),
     withSlope: sums.filter((y) => Math.abs(slope(y)) >= NOTABLE).length / Math.max(sums.length, 1),
   };
 }

@@ -136,13 +136,13 @@ export class Views {
     const window = main.state.estimator === "clipped" ? 1.3 * main.state.clip : 0;
     const reach = niceAbove(Math.min(Math.max(2, window, ...spreads.map((spread) => 2.5 * spread)), MOST_REACH));
     drawSurrogate(this.canvas("surrogate"), colours, activation, sums, reach);
-    const words = `for ${percent(withSlope, 0)}, spread ${spreads.map(short).join(" and ")}`;
-    const besideWords = beside ? `; beside ${percent(beside.withSlope, 0)}, ${beside.spreads.map(short).join(" and ")}` : "";
-    this.write("spread", main.data.count ? words + besideWords : "");
+    const both = (/** @type {number[]} */ values) => values.map(short).join(" and ");
+    const words = `for ${percent(withSlope, 0)}, spread ${both(spreads)}`;
+    this.write("spread", words + (beside ? `; beside ${percent(beside.withSlope, 0)}, ${both(beside.spreads)}` : ""));
   }
 }
 
-/** Each value as the mean of those around it: a few flips now and then are a comb otherwise. @param {Float64Array} values */
+/** The means of each value and those around it: single flips would be a comb. @param {Float64Array} values */
 function smoothed(values) {
   return values.map((_, i) => {
     const around = values.subarray(Math.max(i - SMOOTH, 0), i + SMOOTH + 1);

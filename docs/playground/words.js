@@ -13,8 +13,9 @@ export function percent(share, digits = 1) {
 /** With three digits that count, and the minus that is as wide as they. @param {number} x */
 export function short(x) {
   if (!Number.isFinite(x)) return "–";
-  const text = Math.abs(x) >= 1000 || (x !== 0 && Math.abs(x) < 0.001) ? x.toExponential(1) : x.toFixed(Math.abs(x) < 10 ? 2 : 0);
-  return text.replaceAll("-", "−");
+  const size = Math.abs(x);
+  const isPlain = size === 0 || (size >= 0.001 && size < 1000);
+  return (isPlain ? x.toFixed(size < 10 ? 2 : 0) : x.toExponential(1)).replaceAll("-", "−");
 }
 
 /** @param {Run} run */
@@ -53,5 +54,6 @@ export function weightName({ network }, number) {
 export function judgement({ network }, place) {
   const [minus, plus] = network.forward(Float64Array.from(place), 1);
   const share = 1 / (1 + Math.exp(-Math.abs(plus - minus)));
-  return `At ${place.map(short).join(" and ")} the network says ${plus > minus ? "+" : "−"}, with ${percent(share, 0)}.`;
+  const [x, y] = place.map(short);
+  return `At ${x} and ${y} the network says ${plus > minus ? "+" : "−"}, with ${percent(share, 0)}.`;
 }
