@@ -11,7 +11,7 @@ export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(RUN) pip install --quiet --no-compile --constraint constraints.txt --editable
 
-# It checks the types of docs/demo and docs/playground, and nothing else needs it. No lock file: the version is exact, and it has no dependencies.
+# It checks the types of the pages' scripts, and nothing else needs it. No lock file: the version is exact, and it has no dependencies.
 NPM := command -v npm >/dev/null && npm install --no-package-lock --no-audit --no-fund --silent
 
 OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"

@@ -3,10 +3,10 @@
 //   forward    w = sign(W)    a = w x    y = a + b, or batch norm of a    z = sign(y)
 //   backward   ∂y = ∂z slope(y)    ∂a from ∂y    ∂W = ∂w = Σ ∂a xᵀ    ∂x = wᵀ ∂a
 //
-// ∂v stands for the derivative of the loss with respect to v, and the sum is over the rows x of a batch. The derivative of
-// sign is 0, which would end everything at ∂y. So the backward pass takes another function's slope in its place; that is
-// called a straight-through estimator. For the weights' own sign it is the slope of the identity, 1: hence ∂W = ∂w. Then
-// the optimiser moves W a little, and where W crosses zero, the weight flips.
+// ∂v stands for the derivative of the loss with respect to v, and the sum is over the rows x of a batch. The derivative
+// of sign is 0, which would end everything at ∂y. So the backward pass takes another function's slope in its place: a
+// straight-through estimator. For the weights' own sign it is the slope of the identity, 1: hence ∂W = ∂w. Then the
+// optimiser moves W a little, and where W crosses zero, the weight flips.
 //
 // All is as in PyTorch and bnn_tutorial, to the last digits of float64, or of float32.
 
@@ -53,7 +53,6 @@ export function sign(x) {
   return x >= 0 ? 1 : x < 0 ? -1 : NaN;
 }
 
-
 /** A dense layer, for batches of rows x. */
 class Layer {
   /**
@@ -73,49 +72,49 @@ class Layer {
     const bound = (options.scale ?? 1) * Math.sqrt(6 / (inputs + outputs)); // Glorot's start, as `xavier_uniform_`
     this.weight = new Floats(inputs * outputs).map(() => bound * (2 * random.uniform() - 1)); // W, a row an output
     this.w = options.binaryWeights ? new Floats(inputs * outputs) : this.weight;
-    this.shift = options.batchNorm ? new BatchNorm(outputs, Floats) : new Bias(outputs, Floats);
+    this.normOrBias = options.batchNorm ? new BatchNorm(outputs, Floats) : new Bias(outputs, Floats);
     this.W = new Parameter(this.weight);
-    /** @type {Floats} */
-    this.x = this.weight; // until there is a batch
-    this.y = this.z = this.d = new Floats(0);
+    /** @type {Floats} of the last batch, as are the following */
+    this.x = new Floats(0);
+    this.y = this.z = new Floats(0); // y holds a before
+    this.d = new Floats(0); // ∂z, then ∂y, then ∂a
   }
 
-  /** Of one without batch norm. */
+  /** b, of a layer without batch norm. */
   get bias() {
-    return this.shift instanceof Bias ? this.shift.bias : null;
+    return this.normOrBias instanceof Bias ? this.normOrBias.bias : null;
   }
 
-  /** Of one with it: γ, β, and the running mean and variance. */
   get norm() {
-    return this.shift instanceof BatchNorm ? this.shift : null;
+    return this.normOrBias instanceof BatchNorm ? this.normOrBias : null;
   }
 
   /** @param {Floats} x @param {number} count of its rows @param {boolean} training @returns {Floats} z */
   forward(x, count, training) {
     this.reserve(count * this.outputs);
-    const { weight, w, y, z, shift, activation } = this;
+    const { weight, w, y, z, normOrBias, activation } = this;
     this.x = x;
     if (w !== weight) for (let i = 0; i < w.length; i++) w[i] = sign(weight[i]);
-    multiply(this, w, x, y, count); // y = w x, which is a
-    shift.forward(y, count, training);
+    multiply(this, w, x, y, count); // now y holds a
+    normOrBias.forward(y, count, training);
     for (let i = 0; i < count * this.outputs; i++) z[i] = activation.value(y[i]);
     return z;
   }
 
-  /** From ∂z, which `d` holds. @param {number} count @param {Floats} [dx] where ∂x is wanted */
+  /** From ∂z, which `d` holds, to all that is learned. @param {number} count @param {Floats} [dx] where ∂x is wanted */
   backward(count, dx) {
-    const { W, w, x, y, d, shift, activation, options } = this;
-    for (let i = 0; i < count * this.outputs; i++) d[i] *= activation.slope(y[i], options.clip); // now ∂y
-    shift.backward(d, count); // now ∂a
-    const learns = !options.binaryWeights || options.estimator !== "none";
-    if (learns) multiplyOuter(this, d, x, W.gradient, count);
+    const { W, w, x, y, d, normOrBias, activation, options } = this;
+    for (let i = 0; i < count * this.outputs; i++) d[i] *= activation.slope(y[i], options.clip); // now d holds ∂y
+    normOrBias.backward(d, count); // and now ∂a
+    const isStopped = options.binaryWeights && options.estimator === "none"; // then ∂W stays 0
+    if (!isStopped) multiplyOuter(this, d, x, W.gradient, count);
     if (dx) multiplyTransposed(this, w, d, dx, count);
   }
 
   /** One step of the optimiser. @param {number} rate @param {number} t which one, from 1 @returns {number} flips */
   update(rate, t) {
-    const { W, w, weight, shift, options } = this;
-    for (const parameter of [W, ...shift.parameters]) parameter[options.optimiser](rate, t);
+    const { W, w, weight, normOrBias, options } = this;
+    for (const parameter of [W, ...normOrBias.parameters]) parameter[options.optimiser](rate, t);
     if (!options.binaryWeights) return 0;
     let flips = 0;
     for (let i = 0; i < w.length; i++) {
@@ -205,7 +204,7 @@ function activationOf({ activation, estimator }) {
 }
 
 /**
- * The loss, -log p of the label where p = softmax(z), as its mean over the rows; and ∂z, which is p, less 1 at the label.
+ * The loss is the mean of -log p at the label with p = softmax(z). So ∂z is p, less 1 at the label, over the count.
  * @param {Floats} z logits
  * @param {ArrayLike<number>} labels
  * @param {number} classes

@@ -32,8 +32,8 @@ export class Bias {
 }
 
 /**
- * y = γ â + β with â = (a - μ) / σ, for each unit alone. In training μ and σ² are mean and variance over the batch; in
- * evaluation the running ones, which follow those.
+ * y = γ â + β with â = (a - μ) / σ, for each unit alone. In training μ and σ² are mean and variance over the batch, in
+ * evaluation the running ones, which follow them. Something tiny is added to σ², lest it be 0.
  */
 export class BatchNorm {
   /** @param {number} units @param {FloatsConstructor} Floats */
@@ -41,7 +41,7 @@ export class BatchNorm {
     this.units = units;
     this.weight = new Floats(units).fill(1); // γ
     this.bias = new Floats(units); // β
-    this.mean = new Floats(units); // the running ones
+    this.mean = new Floats(units); // the running one, like the next
     this.variance = new Floats(units).fill(1);
     this.parameters = [new Parameter(this.weight), new Parameter(this.bias)];
     this.sigma = new Floats(units); // σ of the last batch
@@ -55,7 +55,7 @@ export class BatchNorm {
    */
   forward(y, count, training) {
     const { units, weight, bias, sigma } = this;
-    if (this.hat.length < y.length) this.hat = y.slice();
+    if (this.hat.length < y.length) this.hat = y.slice(); // room
     for (let i = 0; i < units; i++) {
       const [mean, variance] = training ? this.measure(y, i, count) : [this.mean[i], this.variance[i]];
       sigma[i] = Math.sqrt(variance + EPSILON);

@@ -65,7 +65,7 @@ export class Trainer {
     throw new Error(`the loss became ${loss} in step ${network.steps}: expected pixels that are numbers from 0 to 1`);
   }
 
-  /** Put the next batch into x and y; the batches of an epoch have equal sizes, or nearly so. @returns {number} its size */
+  /** Put the next batch into x and y. Those of an epoch have the same size, or nearly so. @returns {number} its size */
   fill() {
     const { images, labels, order, batches, x, y } = this;
     const batch = this.network.steps % batches;

@@ -1,5 +1,5 @@
-// Trains in a thread of its own, so that the page stays awake. One worker, one training: `Start` begins it, {type: "stop"}
-// ends it early, and it answers with the other messages.
+// Trains in a thread of its own, so that the page stays awake. One worker, one training: `Start` begins it, and
+// {type: "stop"} ends it early. It answers with the other messages.
 
 import { Trainer, checkDigits } from "./trainer.js";
 
@@ -10,7 +10,7 @@ import { Trainer, checkDigits } from "./trainer.js";
  *
  * @typedef {Digits & {type: "start", heldOut: Digits, epochs: number, seed: number}} Start
  * @typedef {Means & {type: "progress", epoch: number, secondsLeft: number}} Progress the means since the last one
- * @typedef {Means & {type: "epoch", epoch: number, accuracy: number}} Epoch the means over it, and on the held-out digits
+ * @typedef {Means & {type: "epoch", epoch: number, accuracy: number}} Epoch means over it; held-out accuracy
  * @typedef {{type: "done", epoch: number, layers: TrainedLayer[]}} Done also after "stop": then with a fraction
  * @typedef {{type: "failed", message: string}} Failed
  */
