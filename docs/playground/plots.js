@@ -28,7 +28,7 @@ export function drawCourses(canvas, colours, series, high, format = String) {
   const last = Math.max(...series.map(({ end }) => end), 1);
   const [x, y] = scales(sheet, [0, last], [0, top]);
   drawFrame(sheet, colours, [[0, format(0)], [top, format(top)]], y);
-  drawSteps(sheet, colours, last);
+  drawTicks(sheet, colours, ["0", `step ${last.toLocaleString("en")}`]);
   for (const { values, end, isBeside } of series) {
     context.strokeStyle = isBeside ? colours.ink : colours.plus;
     context.lineWidth = isBeside ? 1.2 : 1.8;
@@ -58,7 +58,7 @@ export function drawLife(canvas, colours, { values, end }, hasBand) {
   context.fillStyle = colours.band;
   if (hasBand) context.fillRect(x(0), y(1), x(Math.max(end, 1)) - x(0), y(-1) - y(1));
   drawFrame(sheet, colours, [[-most, signed(-most)], [0, "0"], [most, signed(most)]], y);
-  drawSteps(sheet, colours, end);
+  drawTicks(sheet, colours, ["0", `step ${end.toLocaleString("en")}`]);
   context.lineWidth = 1.8;
   for (const isPlus of [true, false]) { // in the colour and the dashes of the sign
     context.strokeStyle = isPlus ? colours.plus : colours.minus;
@@ -89,7 +89,7 @@ export function drawHistogram(canvas, colours, weights, hasClamp) {
   const [x, y] = scales(sheet, [-most, most], [0, top]);
   drawBars(sheet, counts, most, x, y, (from) => (from < -1e-9 ? colours.minus : colours.plus));
   drawFrame(sheet, colours, [[0, "0"], [top, String(top)]], y);
-  drawTicks(sheet, colours, [-most, 0, most], x);
+  drawTicks(sheet, colours, [signed(-most), "0", signed(most)]);
 }
 
 /**
@@ -112,7 +112,7 @@ export function drawSurrogate(canvas, colours, { value, slope }, sums, reach) {
   const y = scales(sheet, [-reach, reach], [-1.15, 1.15])[1];
   drawBars(sheet, counts, reach, x, bars, () => colours.bar);
   drawFrame(sheet, colours, [[-1, "−1"], [0, "0"], [1, steepest === 1 ? "+1" : `+1, ${steepest}`]], y);
-  drawTicks(sheet, colours, [-reach, 0, reach], x);
+  drawTicks(sheet, colours, [signed(-reach), "0", signed(reach)]);
   const line = (/** @type {Scale} */ f, /** @type {string} */ colour, /** @type {number[]} */ dashes) => {
     context.strokeStyle = colour;
     context.lineWidth = 2;
@@ -177,21 +177,18 @@ function drawFrame({ context, width }, colours, ticks, y) {
   }
 }
 
-/** @param {Sheet} sheet @param {Colours} colours @param {number} last */
-function drawSteps({ context, width, height }, colours, last) {
+/**
+ * Labels below, from the left end to the right one.
+ * @param {Sheet} sheet
+ * @param {Colours} colours
+ * @param {string[]} labels
+ */
+function drawTicks({ context, width, height }, colours, labels) {
   context.fillStyle = colours.quiet;
-  context.textAlign = "left";
-  context.fillText("0", MARGIN.left, height - 3);
-  context.textAlign = "right";
-  context.fillText(`step ${last.toLocaleString("en")}`, width - MARGIN.right, height - 3);
-}
-
-/** @param {Sheet} sheet @param {Colours} colours @param {number[]} ticks @param {Scale} x */
-function drawTicks({ context, height }, colours, ticks, x) {
-  context.fillStyle = colours.quiet;
-  ticks.forEach((tick, i) => {
-    context.textAlign = i === 0 ? "left" : i === ticks.length - 1 ? "right" : "center";
-    context.fillText(signed(tick), x(tick), height - 3);
+  labels.forEach((label, i) => {
+    const share = i / (labels.length - 1);
+    context.textAlign = /** @type {const} */ (["left", "center", "right"])[2 * share];
+    context.fillText(label, MARGIN.left + share * (width - MARGIN.left - MARGIN.right), height - 3);
   });
 }
 

@@ -19,7 +19,8 @@ const PICTURE = 50; // milliseconds from one picture to the next
 const SPOKEN = 5000; // milliseconds from one sentence to the next
 const SETTLED = 300; // milliseconds after the last change, when the address follows
 const NO_POINTS = "There are no points to learn from: click into the map to add some, or choose a set.";
-const RAN_AWAY = "a number ran out of the computer's range (NaN or infinity), and there is no way back from there. ";
+const RAN_AWAY =
+  "a number ran out of the computer's range (NaN or infinity), and there is no way back. A smaller rate may help.";
 /** @type {Array<keyof State>} that change nothing of what is learnt */
 const OUTWARD = ["speed", "stop"];
 
@@ -58,6 +59,10 @@ class Stage {
     this.part("run").addEventListener("click", () => (this.isPlaying ? this.pause() : this.play()));
     this.part("step").addEventListener("click", () => this.stepOnce());
     this.part("reset").addEventListener("click", () => this.reset());
+    this.part("again").addEventListener("click", () => {
+      this.reset();
+      this.part("run").focus();
+    });
     this.part("clear").addEventListener("click", () => this.change({ data: "own", points: [] }));
     this.root.querySelectorAll("[data-story]").forEach((button) => button.addEventListener("click", () => {
       history.replaceState(null, "", `#${button.id}`);
@@ -214,22 +219,15 @@ class Stage {
     if (place) this.part("spoken").textContent = judgement(this.main, place);
   }
 
-  /** @param {string} words */
-  complain(words) {
+  /** @param {string} words @param {boolean} [offersReset] */
+  complain(words, offersReset = false) {
     this.part("trouble").textContent = words;
+    this.part("again").hidden = !offersReset;
   }
 
   complainOfNumbers() {
     this.pause();
-    this.complain(`At step ${this.main.steps} ${RAN_AWAY}`);
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = "Reset";
-    button.addEventListener("click", () => {
-      this.reset();
-      this.part("run").focus();
-    });
-    this.part("trouble").append(button, " A smaller rate or start may help.");
+    this.complain(`At step ${this.main.steps} ${RAN_AWAY}`, true);
   }
 }
 
