@@ -244,7 +244,7 @@ def test_sign_of_zero_is_plus_one_and_nan_stays_nan(engine):
 @pytest.mark.parametrize("clip", [0.7, 1.0])
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_slopes_are_pytorch_s_at_zeros_and_edges_too(engine, name, clip):
-    x = torch.tensor([-1e30, -2.0, -1.0, -0.7, -0.3, -0.0, 0.0, 0.5, 0.7, 1.0, 1.5, 1e30], dtype=torch.float64)
+    x = torch.tensor([-1.7e308, -2.0, -1.0, -0.7, -0.3, -0.0, 0.0, 0.5, 0.7, 1.0, 1.5, 1.7e308], dtype=torch.float64)
     got = compute(engine, f"([x, clip]) => x.map((x) => ESTIMATORS.{name}(x, clip))", [x.tolist(), clip])
     slope = torch.func.vmap(torch.func.grad(partial(ESTIMATORS[name], **({"clip": clip} if name == "clipped" else {}))))
     np.testing.assert_allclose(got, slope(x), rtol=0, atol=1e-14)
@@ -407,6 +407,16 @@ def test_the_worker_tells_of_its_progress_and_of_each_epoch(training):
     assert epochs[0]["loss"] > epochs[1]["loss"] > epochs[2]["loss"] > 0
     assert epochs[0]["flipRatio"] > epochs[1]["flipRatio"] > epochs[2]["flipRatio"] > 0
     assert epochs[2]["accuracy"] > 0.6
+
+
+def test_an_epoch_s_loss_and_flips_are_means_over_its_steps(engine, training, full):
+    script = """(x) => {
+      const trainer = new Trainer({ images: pixelsOf(x.images), labels: Uint8Array.from(x.labels) }, 3, 5);
+      return Array.from({ length: trainer.steps }, () => Object.values(trainer.step()));
+    }"""
+    expected = np.reshape(compute(engine, script, digits(full, 500)), (3, 8, 2)).mean(axis=1)
+    got = [(message["loss"], message["flipRatio"]) for message in of_type(training, "epoch")]
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 def test_the_accuracy_is_what_pytorch_finds_with_the_trained_layers(training, full):

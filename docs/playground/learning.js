@@ -43,7 +43,7 @@ export const ESTIMATORS = {
   tanh: (x) => 1 - Math.tanh(x) ** 2, // `tanh_sign`
   triangle: (x) => Math.max(2 - 2 * Math.abs(x), 0), // `approx_sign`
   swish: (x) => { // `swish_sign`
-    const u = Math.min(Math.max(STEEPNESS * x, -700), 700); // further out it is 0, but infinity / infinity is NaN
+    const u = Math.min(Math.max(STEEPNESS * x, -700), 700); // further out it is 0, infinity / infinity NaN
     return (STEEPNESS * (2 - u * Math.tanh(u / 2))) / (1 + Math.cosh(u));
   },
 };
