@@ -225,7 +225,7 @@ def load_digits(page):
 def train(page, epochs="1"):
     page.locator("[data-part=epochs]").select_option(epochs)
     press(page, "train")
-    page.locator(".train-runs tbody tr").last.wait_for(timeout=30_000)
+    page.locator(".train-runs tbody tr").last.wait_for(timeout=120_000)  # seconds, unless the machine is busy
 
 
 def text(page, name):
