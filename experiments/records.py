@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .recipes import LARGE_CONVNET, ONE_BIT_INPUT, SMALL_CONVNET
+from .recipes import CONVNET_RECORD, DENSE_RECORD, LARGE_CONVNET, ONE_BIT_INPUT, SMALL_CONVNET
 from .runner import run_missing
 
 RESULTS = Path(__file__).with_suffix(".csv")
@@ -19,6 +19,8 @@ RECIPES = {
     "784-256-256-256-10, 1-bit input": ONE_BIT_INPUT,
     "convnet of 93,088 weights": SMALL_CONVNET,
     "convnet of 666,432 weights": LARGE_CONVNET._replace(seeds=3),
+    "784-278-160-10, 120 epochs": DENSE_RECORD,
+    "convnet of 12,000 bytes, 40 epochs": CONVNET_RECORD._replace(seeds=3),
 }
 
 if __name__ == "__main__":

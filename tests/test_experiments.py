@@ -24,6 +24,7 @@ from experiments import (
     pretrained,
     recipes,
     records,
+    records_choices,
     runner,
     settings,
     teacher,
@@ -33,7 +34,7 @@ from experiments import (
 )
 
 EXPERIMENTS = [choices, controls, estimators, windows, closing_the_gap, records, binarise_choices, binarise]
-EXPERIMENTS += [worth_choices, worth]
+EXPERIMENTS += [worth_choices, worth, records_choices]
 
 
 @pytest.fixture(params=EXPERIMENTS, ids=lambda module: module.__name__)
