@@ -58,12 +58,15 @@ def test_errors_of_the_compiler_are_told(tmp_path):
         compile_for("m0", tmp_path / "wrong.c", "wrong")
 
 
+KINDS = ("int1", "ternary", "int2", "int4", "int8", "dual", "float32")
+
+
 @pytest.mark.parametrize("widths", [(784, 12, 8, 10), (784, 20, 10)], ids=str)
-@pytest.mark.parametrize("kind", ["int1", "ternary", "int2", "int4", "int8", "dual", "float32"])
-def test_rivals_compute_what_numpy_does(kind, widths, full, tmp_path):
+@pytest.mark.parametrize(("kind", "core"), [*((kind, "m4") for kind in KINDS), ("int8", "m0")])
+def test_rivals_compute_what_numpy_does(kind, core, widths, full, tmp_path):
     rival, path = Rival(widths, kind), tmp_path / "rival.c"
-    path.write_text(rival.source())
-    chip = Chip("m4", compile_for("m4", path, "classify", runtime=kind == "float32"))
+    path.write_text(rival.source(core))
+    chip = Chip(core, compile_for(core, path, "classify", runtime=kind == "float32"))
     for image in full.test_images[:5].numpy():
         best, sums = rival.classify(image)
         found, found_sums = chip.classify(image)
@@ -73,7 +76,7 @@ def test_rivals_compute_what_numpy_does(kind, widths, full, tmp_path):
 
 def test_rivals_pass_over_pixels_without_ink(full, tmp_path):
     path = tmp_path / "rival.c"
-    path.write_text(Rival(SMALL, "int8").source())
+    path.write_text(Rival(SMALL, "int8").source("m0"))
     chip, counts = Chip("m0", compile_for("m0", path, "classify")), []
     for image in (np.zeros(784, np.uint8), full.test_images[0].numpy(), np.full(784, 255, np.uint8)):
         chip.classify(image)

@@ -67,7 +67,7 @@ def measure(network: Rival | packed.PackedNetwork, core: str, optimise: str, pix
     with TemporaryDirectory() as folder:
         path = Path(folder) / "net.c"
         if is_rival:
-            path.write_text(network.source())
+            path.write_text(network.source(core))
             expected = map(network.classify, pixels)
         else:
             network.to_c(path)
@@ -92,6 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=10_000, help="for the binary network (%(default)s)")
     options = parser.parse_args()
+    if options.images < 100 or 10_000 % options.images:
+        parser.error(f"--images: expected a divisor of 10,000 that is at least 100, got {options.images}")
     with ProcessPoolExecutor(2) as pool:
         table = pd.DataFrame(pool.map(_row, jobs(options.images)))
     print(table.to_string(index=False))

@@ -20,11 +20,12 @@ CORES = ("m0", "m3", "m4", "m7")
 FLASH, RAM, SIZE = 0x0, 0x2000_0000, 0x0020_0000  # two MB each, so that rivals have room, too
 STOP = FLASH + SIZE - 4  # where the function returns to
 IMAGE, SUMS, STACK = RAM, RAM + 0x8000, RAM + SIZE
+STACK_SIZE = 0x10000  # the sums and the variables lie below it
 FILL = 0xA5
 
 LINKER = f"""
 MEMORY {{ FLASH (rx) : ORIGIN = {FLASH:#x}, LENGTH = {SIZE:#x}
-         RAM (rw) : ORIGIN = {RAM + 0x10000:#x}, LENGTH = {SIZE - 0x10000:#x} }}
+         RAM (rw) : ORIGIN = {RAM + 0x10000:#x}, LENGTH = {SIZE - 0x10000 - STACK_SIZE:#x} }}
 SECTIONS {{
     .text : {{ KEEP(*(.entry)) *(.text*) *(.rodata*) }} > FLASH
     .data : {{ *(.data*) }} > RAM
@@ -50,7 +51,7 @@ def compile_for(core: str, source: Path, function: str, optimise: str = "-O2", r
         unit = core in ("m4", "m7")  # has a floating-point unit
         target = ["-target", f"thumb-freestanding-eabi{'hf' * unit}", f"-mcpu=cortex_{core}{'+vfp4d16sp' * unit}"]
         options = ["-std=c99", optimise, "-ffreestanding", "-nostdlib", "-g", "-fno-sanitize=all", "-T", str(script)]
-        options += ["-rtlib=compiler-rt"] * runtime
+        options += ["-fomit-frame-pointer", *["-rtlib=compiler-rt"] * runtime]
         zig(*target, *options, str(main), "-o", str(elf))
         return elf.read_bytes()
 
@@ -75,6 +76,8 @@ class Chip:
         self._uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB)  # with UC_MODE_MCLASS it would be an M33, whatever the model
         model = getattr(arm_const, f"UC_CPU_ARM_CORTEX_{core.upper()}")
         self._uc.ctl_set_cpu_model(model)
+        if (found := self._uc.ctl_get_cpu_model()) != model:
+            raise RuntimeError(f"expected Unicorn to emulate a Cortex-{core.upper()}, its model {model}, got {found}")
         for start in (FLASH, RAM):
             self._uc.mem_map(start, SIZE)
         self._uc.mem_write(RAM, bytes([FILL]) * SIZE)
@@ -104,8 +107,8 @@ class Chip:
 
     @property
     def ram(self) -> int:
-        below = bytes(self._uc.mem_read(STACK - 0x10000, 0x10000))
-        return 0x10000 - (len(below) - len(below.lstrip(bytes([FILL])))) + self._variables
+        stack = bytes(self._uc.mem_read(STACK - STACK_SIZE, STACK_SIZE))
+        return len(stack.lstrip(bytes([FILL]))) + self._variables
 
     def _count(self, uc: Uc, address: int, size: int, _) -> None:
         if (address, size) not in self._counted:

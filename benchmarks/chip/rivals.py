@@ -2,10 +2,11 @@
 
 They are written as fast as we could. `int8`, `int4` and `float32` go through their inputs and add each one's column of
 weights to all sums, four inputs at a time, and pass over inputs that are zero, pixels without ink as well as neurons
-that ReLU cut off. `int4` multiplies two weights at once, in the halves of a word. `int1`, `ternary` and `int2` look up
-sums of eight inputs in tables of partial sums, as our binary network does, once for each bit of a weight. `dual` is
-int8 for the M4 and the M7, whose SMLAD multiplies and adds two pairs of 16 bits at once: it goes through the neurons
-instead, two at a time, and can pass over nothing.
+that ReLU cut off. `int8` holds its weights plus 128, since a Cortex-M0 has no cheap way to read a byte with a sign, and
+takes two inputs at a time there, for want of registers. `int4` multiplies two weights at once, in the halves of a word.
+`dual` is int8 for the M4 and the M7, whose SMLAD multiplies and adds two pairs of 16 bits at once: it takes its inputs
+in pairs, two pairs at a time, and passes over a pair where both are zero. `int1`, `ternary` and `int2` look up sums of
+eight inputs in tables of partial sums, as our binary network does, once for each bit of a weight.
 
 The weights are random: neither the number of instructions nor the bytes depend on them, but for how many hidden
 neurons ReLU cuts off, which is half of them here, as it is in trained networks.
@@ -18,42 +19,40 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray as Array
 
-FOURS = """
+COLUMNS = """
 static void layer_{i}(const {held} *x, {sum} *sums)
 {{
-    const {weight} *columns[4];
-    {wide} inputs[4];
+    const {weight} *columns[{columns}];
+    {wide} inputs[{columns}];
     int found = 0;
 {start}
-    for (int k = 0; k < {inputs} + 3; k++) {{
+    for (int k = 0; k < {inputs} + {step} * ({columns} - 1); k += {step}) {{
         if (k < {inputs}) {{
-            if (x[k] == 0)
+            const {wide} input = {input};
+            if (input == 0)
                 continue;
-            inputs[found] = x[k];{noted}
-            columns[found++] = weights_{i} + k * {row};
-        }} else if (found > 0) {{ /* fill up the last four */
+            inputs[found] = input;{noted}
+            columns[found++] = weights_{i} + k / {step} * {row};
+        }} else if (found > 0) {{ /* fill up the last ones */
             inputs[found] = 0;
             columns[found++] = weights_{i};
         }}
-        if (found == 4) {{
+        if (found == {columns}) {{
 {add}
             found = 0;
         }}
     }}
 {end}}}
 """
-WHOLE = {
-    "start": """\
+START = """\
     for (int n = 0; n < {outputs}; n++)
-        sums[n] = bias_{i}[n];""",
-    "add": """\
-            const {sum} a = inputs[0], b = inputs[1], c = inputs[2], d = inputs[3];
-            const {weight} *p = columns[0], *q = columns[1], *r = columns[2], *s = columns[3];
-            for (int n = 0; n < {outputs}; n++)
-                sums[n] += a * p[n] + b * q[n] + c * r[n] + d * s[n];""",
-    "noted": "",
-    "end": "",
-}
+        sums[n] = bias_{i}[n];"""
+BYTES = {"start": f"    int32_t all = 0;\n{START}", "noted": " all += input;"}
+BYTES["end"] = """\
+    for (int n = 0; n < {outputs}; n++) /* a weight is its code - 128 */
+        sums[n] -= 128 * all;
+"""
+FLOATS = {"start": START, "noted": "", "end": ""}
 NIBBLES = {  # two weights at once: four times 255 times 15 does not fill the half of a word
     "start": """\
     int32_t all = 0;
@@ -70,35 +69,27 @@ NIBBLES = {  # two weights at once: four times 255 times 15 does not fill the ha
                     out[n + 4] += (int32_t)(two >> 16);
                 }}
             }}""",
-    "noted": " all += x[k];",
+    "noted": " all += (int32_t)input;",
     "end": """\
     for (int n = 0; n < {outputs}; n++) /* a weight is 2 * code - 15 */
         sums[n] = 2 * sums[n] - 15 * all + bias_{i}[n];
 """,
 }
-DUAL = """
-static void layer_{i}(const uint8_t *x, int32_t *sums)
-{{
-    uint32_t pairs[{inputs} / 2]; /* inputs 0 and 2, 1 and 3, 4 and 6, ... as SXTB16 takes weights apart */
-    for (int k = 0; k < {inputs} / 4; k++) {{
-        pairs[2 * k] = (uint32_t)x[4 * k] | (uint32_t)x[4 * k + 2] << 16;
-        pairs[2 * k + 1] = (uint32_t)x[4 * k + 1] | (uint32_t)x[4 * k + 3] << 16;
-    }}
-    const int8x4_t *v = (const int8x4_t *)rows_{i}, *w = v + {inputs} / 4;
-    for (int n = 0; n < {outputs}; n += 2, v = w, w = v + {inputs} / 4) {{
-        int32_t one = bias_{i}[n], two = bias_{i}[n + 1];
-        for (int k = 0; k < {inputs} / 2; k += 2, v++, w++) {{
-            const int16x2_t even = (int16x2_t)pairs[k], odd = (int16x2_t)pairs[k + 1];
-            one = __smlad(__sxtb16(*v), even, one);
-            two = __smlad(__sxtb16(*w), even, two);
-            one = __smlad(__sxtb16(__ror(*v, 8)), odd, one);
-            two = __smlad(__sxtb16(__ror(*w, 8)), odd, two);
-        }}
-        sums[n] = one;
-        sums[n + 1] = two;
-    }}
-}}
-"""
+DUAL = {
+    "start": START,
+    "add": """\
+            const int16x2_t a = (int16x2_t)inputs[0], b = (int16x2_t)inputs[1];
+            const uint32_t *p = columns[0], *q = columns[1];
+            int32_t *out = sums;
+            for (int left = {outputs} / 2; left > 0; left--, out += 2, p++, q++) {{
+                const int32_t one = __smlad(__sxtb16(*p), a, out[0]);
+                const int32_t two = __smlad(__sxtb16(__ror(*p, 8)), a, out[1]);
+                out[0] = __smlad(__sxtb16(*q), b, one);
+                out[1] = __smlad(__sxtb16(__ror(*q, 8)), b, two);
+            }}""",
+    "noted": "",
+    "end": "",
+}
 TABLES = """
 static void layer_{i}(const uint8_t *x, int32_t *sums)
 {{
@@ -178,8 +169,8 @@ class Rival:
 
     Attributes:
         widths: pixels, hidden widths, classes.
-        kind: "int1", "ternary", "int2", "int4", "int8", "float32", or "dual", which takes a layer's inputs in fours and
-            its neurons in twos.
+        kind: "int1", "ternary", "int2", "int4", "int8", "float32", or "dual", which takes inputs and neurons in
+            twos, so all its widths are even.
     """
 
     widths: tuple[int, ...]
@@ -214,8 +205,8 @@ class Rival:
         sums = x @ w.astype(x.dtype) + b
         return int(sums.argmax()), sums
 
-    def source(self) -> str:
-        """The C file; `int classify(const uint8_t *pixels, int32_t *sums)`."""
+    def source(self, core: str) -> str:
+        """The C file for a core; `int classify(const uint8_t *pixels, int32_t *sums)`."""
         number = "float" if self.kind == "float32" else "int32_t"
         held = "float" if self.kind == "float32" else "uint8_t"
         parts = ["#include <stdint.h>\n", "#include <arm_acle.h>\n" if self.kind == "dual" else ""]
@@ -226,6 +217,7 @@ class Rival:
             before = "x"
         for i, (w, b) in enumerate(self.weights()):
             names = {"i": i, "inputs": len(w), "outputs": len(b), "shift": self.shift(len(w)), "held": held}
+            names["columns"] = 2 if self.kind == "dual" or (self.kind == "int8" and core == "m0") else 4
             parts.append(self._layer(w, names))
             parts.append(f"static const {number} bias_{i}[{b.size}] = {{{_listed(b)}}};\n")
             parts.append(self._function(names))
@@ -260,9 +252,12 @@ class Rival:
         if self.kind == "int4":
             codes = np.pad((w.astype(np.int64) + 15) // 2, [(0, 0), (0, -outputs % 8)]).reshape(inputs, -1, 8)
             return _array("uint32_t", f"weights_{i}", (codes << np.array([0, 4, 8, 12, 16, 20, 24, 28])).sum(axis=2))
-        if self.kind == "dual":
-            return _array("int8_t", f"rows_{i}", w.T, " __attribute__((aligned(4)))")
-        return _array("float" if self.kind == "float32" else "int8_t", f"weights_{i}", w)
+        if self.kind == "dual":  # bytes of two inputs and two neurons: of one, both neurons, then of the other
+            squares = w.reshape(inputs // 2, 2, outputs // 2, 2).swapaxes(1, 2)
+            return _array("uint32_t", f"weights_{i}", squares.ravel().view("<u4"))
+        if self.kind == "int8":
+            return _array("uint8_t", f"weights_{i}", w.astype(np.int32) + 128)
+        return _array("float", f"weights_{i}", w)
 
     def _function(self, names: dict) -> str:
         if self.kind in PLANES:
@@ -274,15 +269,36 @@ class Rival:
                 group = ", ".join(f"x[k + {j}]" for j in (0, 1, 2, 3, 28, 29, 30, 31))
             names |= {"loop": loop, "group": group, "planes": looked_up.count("table"), "total": total}
             return TABLES.format(**names, looked_up=looked_up.format(**names))
+        wide, weight, row, pieces = {
+            "int4": ("uint32_t", "uint32_t", _padded(names["outputs"]) // 8, NIBBLES),
+            "int8": ("int32_t", "uint8_t", names["outputs"], BYTES),
+            "dual": ("uint32_t", "uint32_t", names["outputs"] // 2, DUAL),
+            "float32": ("float", "float", names["outputs"], FLOATS),
+        }[self.kind]
+        names |= {"sum": "float" if wide == "float" else "int32_t", "wide": wide, "weight": weight, "row": row}
+        names |= {"step": 1, "input": "x[k]"}
         if self.kind == "dual":
-            return DUAL.format(**names)
-        names |= {"sum": "int32_t", "wide": "int32_t", "weight": "int8_t", "row": names["outputs"]}
-        if self.kind == "float32":
-            names |= {"sum": "float", "wide": "float", "weight": "float"}
-        if self.kind == "int4":
-            names |= {"wide": "uint32_t", "weight": "uint32_t", "row": _padded(names["outputs"]) // 8}
-        pieces = NIBBLES if self.kind == "int4" else WHOLE
-        return FOURS.format(**names, **{name: piece.format(**names) for name, piece in pieces.items()})
+            names |= {"step": 2, "input": "x[k] | (uint32_t)x[k + 1] << 16"}
+        pieces = {"add": _added(**names)} | {name: piece.format(**names) for name, piece in pieces.items()}
+        return COLUMNS.format(**names, **pieces)
+
+
+def _added(sum: str, weight: str, columns: int, outputs: int, **_) -> str:
+    """In C: so many columns, each times its input, are added to the sums, ten of which are written out."""
+    inputs, pointers = "abcd"[:columns], "pqrs"[:columns]
+
+    def lines(count: int, indent: int) -> str:
+        products = [" + ".join(f"{x} * {p}[{n}]" for x, p in zip(inputs, pointers, strict=True)) for n in range(count)]
+        return "".join(f"{' ' * indent}out[{n}] += {product};\n" for n, product in enumerate(products))
+
+    return f"""\
+            {sum} *out = sums;
+            const {sum} {", ".join(f"{x} = inputs[{k}]" for k, x in enumerate(inputs))};
+            const {weight} {", ".join(f"*{p} = columns[{k}]" for k, p in enumerate(pointers))};
+            for (int left = {outputs // 10}; left > 0; left--) {{
+{lines(10, 16)}                out += 10, {", ".join(f"{p} += 10" for p in pointers)};
+            }}
+{lines(outputs % 10, 12)}""".rstrip()
 
 
 def _blocks() -> Array:
@@ -294,8 +310,8 @@ def _padded(size: int) -> int:
     return size + -size % 8
 
 
-def _array(kind: str, name: str, values: Array, attributes: str = "") -> str:
-    return f"static const {kind} {name}[{values.size}]{attributes} = {{{_listed(values)}}};\n"
+def _array(kind: str, name: str, values: Array) -> str:
+    return f"static const {kind} {name}[{values.size}] = {{{_listed(values)}}};\n"
 
 
 def _listed(values: Array) -> str:

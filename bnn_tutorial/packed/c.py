@@ -106,10 +106,10 @@ static uint32_t @popcount(uint32_t v)
  * In how many places do a neuron's weights differ from its inputs? That many bits are 1 in their XOR. Three words at a
  * time: in each place, a + b + c = ones + 2 * twos, and two words are counted in place of three.
  */
-static int32_t @differences(const uint32_t x[], const uint32_t weights[], int words)
+static int32_t @differences(const uint32_t x[], const uint32_t weights[], int threes, int rest)
 {
     uint32_t count = 0;
-    for (; words >= 3; words -= 3, x += 3, weights += 3) {
+    for (; threes > 0; threes--, x += 3, weights += 3) {
         const uint32_t a = x[0] ^ weights[0], b = x[1] ^ weights[1], c = x[2] ^ weights[2];
         uint32_t ones = a ^ b ^ c, twos = (a & b) | ((a ^ b) & c), fours;
         ones = ones - (ones >> 1 & 0x55555555);
@@ -118,7 +118,7 @@ static int32_t @differences(const uint32_t x[], const uint32_t weights[], int wo
         fours += 2 * ((twos & 0x33333333) + (twos >> 2 & 0x33333333));
         count += ((fours & 0x0f0f0f0f) + (fours >> 4 & 0x0f0f0f0f)) * 0x01010101 >> 24;
     }
-    for (; words > 0; words--)
+    for (; rest > 0; rest--)
         count += @popcount(*x++ ^ *weights++);
     return (int32_t)count;
 }
@@ -140,13 +140,14 @@ def _of_pixels(layer: FoldedLayer, cut: int | None) -> str:
     rest = inputs % size or size  # pixels of the last group
     pixels = [seen.format(f"corner[{k}]") for k in order[:size] - order[0]]
     pixels = [f"pixels > {k} ? {pixel} : 0" if k >= rest else pixel for k, pixel in enumerate(pixels)]
+    start = "-@threshold_0[n]" if len(bits) == neurons else f"n < {neurons} ? -@threshold_0[n] : 0"
     return f"""\
 /*
  * Layer 0: {neurons} neurons of {inputs} pixels, {meaning}.
  *
- * Of {size} pixels at a time, the table has the sums of all their subsets: sums[b] of those whose bit in b is 1. The
- * weights of a neuron for these pixels are a b, too, so what it adds to `ink`, where its weights are +1, stands in the
- * table. All other ink it subtracts. Pixels without ink change nothing.
+ * Of {size} pixels at a time, the table has twice the sums of all their subsets: sums[b] of those whose bit in b is 1.
+ * The weights of a neuron for these pixels are a b, too, so the ink where its weights are +1 stands in the table. All
+ * other ink it subtracts: its sum is twice that ink less all of it. Pixels without ink change nothing.
  */
 {_array("uint8_t", "@signs_0", signs)}
 {_array("int32_t", "@threshold_0", threshold)}
@@ -155,11 +156,21 @@ typedef union {{
     uint16_t sums[{2**size}];
 }} @table;
 
-/* Behind the sums without a pixel those with it, two at a time, which never carry into each other. */
-static @NOINLINE void @double(uint32_t pairs[], int half, uint32_t two)
+/* Behind the sums without two pixels those with the one, the other, both; two at a time, which never carry. */
+static @NOINLINE void @fourfold(uint32_t pairs[], int quarter, uint32_t p, uint32_t q)
 {{
-    for (const uint32_t *end = pairs + half; pairs < end; pairs += {2**WRITTEN // 2}) {{
-{_lines(f"pairs[half + {k}] = pairs[{k}] + two;" for k in range(2**WRITTEN // 2))}
+    for (const uint32_t *end = pairs + quarter; pairs < end; pairs += {2**WRITTEN // 2}) {{
+{
+        _lines(
+            line
+            for k in range(2**WRITTEN // 2)
+            for line in (
+                f"pairs[quarter + {k}] = pairs[{k}] + p;",
+                f"pairs[2 * quarter + {k}] = pairs[{k}] + q;",
+                f"pairs[3 * quarter + {k}] = pairs[{k}] + p + q;",
+            )
+        )
+    }
     }}
 }}
 
@@ -173,19 +184,20 @@ static uint32_t @tabulate(const uint8_t corner[], int pixels, @table *table)
     if (all == 0)
         return 0;
     table->sums[0] = 0;
-    table->sums[1] = (uint16_t)p[0];
+    table->sums[1] = (uint16_t)(2 * p[0]);
     for (int k = 1; k < {WRITTEN}; k++)
         for (int b = 0; b < 1 << (k - 1); b++)
-            table->pairs[(1 << (k - 1)) + b] = table->pairs[b] + (p[k] << 16 | p[k]);
-    for (int k = {WRITTEN}; k < {size}; k++)
-        @double(table->pairs, 1 << (k - 1), p[k] << 16 | p[k]);
+            table->pairs[(1 << (k - 1)) + b] = table->pairs[b] + p[k] * 0x20002;
+    for (int k = {WRITTEN}; k < {size}; k += 2)
+        @fourfold(table->pairs, 1 << (k - 1), p[k] * 0x20002, p[k + 1] * 0x20002);
     return all;
 }}
 
 static void @add(int32_t ink[], const @table *a, const uint8_t a_signs[], const @table *b, const uint8_t b_signs[])
 {{
-    for (int n = 0; n < {len(bits)}; n += {UNROLLED}) {{
-{_lines(f"ink[n + {k}] += a->sums[a_signs[n + {k}]] + b->sums[b_signs[n + {k}]];" for k in range(UNROLLED))}
+    for (int left = {len(bits) // UNROLLED}; left > 0; left--) {{
+{_lines(f"ink[{k}] += a->sums[a_signs[{k}]] + b->sums[b_signs[{k}]];" for k in range(UNROLLED))}
+        ink += {UNROLLED}, a_signs += {UNROLLED}, b_signs += {UNROLLED};
     }}
 }}
 
@@ -195,7 +207,7 @@ static void @neurons_0(const uint8_t x[], uint32_t out[])
     const uint8_t *signs = @signs_0, *waiting = 0; /* for the table of a second group */
     int32_t ink[{len(bits)}], all = 0;
     for (int n = 0; n < {len(bits)}; n++)
-        ink[n] = 0;
+        ink[n] = {start};
     {loop} {{
             const uint32_t here = @tabulate({corner}, {count}, &tables[waiting != 0]);
             if (here != 0 && waiting)
@@ -210,11 +222,11 @@ static void @neurons_0(const uint8_t x[], uint32_t out[])
             tables[1].pairs[k] = 0;
         @add(ink, &tables[0], waiting, &tables[1], waiting);
     }}
-    uint32_t word = 0;
-    for (int n = {neurons - 1}; n >= 0; n--) {{
-        word = word << 1 | (uint32_t)(2 * ink[n] - all >= @threshold_0[n]);
-        if (n % 32 == 0)
-            out[n / 32] = word;
+    for (int n = {neurons}, w = {(neurons - 1) // 32}; w >= 0; w--) {{
+        uint32_t word = 0;
+        for (; n > 32 * w; n--)
+            word = word << 1 | (ink[n - 1] >= all);
+        out[w] = word;
     }}
 }}
 """
@@ -240,7 +252,7 @@ def _groups(layer: FoldedLayer) -> tuple[Array, int, tuple[str, str, str]]:
         loop = f"for (int y = 0; y < {side}; y += 2)\n        for (int column = 0; column < {side}; column += 4)"
         return order, GROUP, (loop, f"x + {side} * y + column", str(GROUP))
     # A pair of sums takes some four instructions, a look-up some five.
-    size = min(range(WRITTEN, GROUP + 1), key=lambda size: (2 * 2**size + 5 * neurons) * math.ceil(inputs / size))
+    size = min(range(WRITTEN, GROUP + 1, 2), key=lambda size: (2 * 2**size + 5 * neurons) * math.ceil(inputs / size))
     loop = f"for (int k = 0; k < {inputs}; k += {size})"
     return np.arange(inputs), size, (loop, "x + k", f"{inputs} - k < {size} ? {inputs} - k : {size}")
 
@@ -249,6 +261,7 @@ def _of_signs(i: int, layer: FoldedLayer, shape: tuple) -> str:
     """The neurons of a hidden layer behind another one."""
     words, weights = _words(layer, shape)
     neurons, most = len(layer.weight), (layer.inputs - layer.threshold.astype(np.int64)) // 2
+    differences = f"@differences(x, @weights_{i} + n * {words}, {words // 3}, {words % 3})"
     kind = "int16_t" if abs(most).max() < 2**15 else "int32_t"
     return f"""\
 /*
@@ -261,7 +274,7 @@ static void @neurons_{i}(const uint32_t x[], uint32_t out[])
 {{
     uint32_t word = 0;
     for (int n = {neurons - 1}; n >= 0; n--) {{
-        word = word << 1 | (uint32_t)(@differences(x, @weights_{i} + n * {words}, {words}) <= @most_{i}[n]);
+        word = word << 1 | (uint32_t)({differences} <= @most_{i}[n]);
         if (n % 32 == 0)
             out[n / 32] = word;
     }}
@@ -337,7 +350,7 @@ static int @largest(const uint32_t x[], int32_t sums[])
     {kind} most = 0;
     int best = 0;
     for (int n = 0; n < {len(layer.weight)}; n++) {{
-        sums[n] = {layer.inputs} - 2 * @differences(x, @weights_{i} + n * {words}, {words});
+        sums[n] = {layer.inputs} - 2 * @differences(x, @weights_{i} + n * {words}, {words // 3}, {words % 3});
         const {kind} logit = @scale[n] * sums[n] + @shift[n];
         if (n == 0 || logit > most) {{
             most = logit;

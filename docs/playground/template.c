@@ -33,10 +33,10 @@ static uint32_t my_digits_popcount(uint32_t v)
  * In how many places do a neuron's weights differ from its inputs? That many bits are 1 in their XOR. Three words at a
  * time: in each place, a + b + c = ones + 2 * twos, and two words are counted in place of three.
  */
-static int32_t my_digits_differences(const uint32_t x[], const uint32_t weights[], int words)
+static int32_t my_digits_differences(const uint32_t x[], const uint32_t weights[], int threes, int rest)
 {
     uint32_t count = 0;
-    for (; words >= 3; words -= 3, x += 3, weights += 3) {
+    for (; threes > 0; threes--, x += 3, weights += 3) {
         const uint32_t a = x[0] ^ weights[0], b = x[1] ^ weights[1], c = x[2] ^ weights[2];
         uint32_t ones = a ^ b ^ c, twos = (a & b) | ((a ^ b) & c), fours;
         ones = ones - (ones >> 1 & 0x55555555);
@@ -45,7 +45,7 @@ static int32_t my_digits_differences(const uint32_t x[], const uint32_t weights[
         fours += 2 * ((twos & 0x33333333) + (twos >> 2 & 0x33333333));
         count += ((fours & 0x0f0f0f0f) + (fours >> 4 & 0x0f0f0f0f)) * 0x01010101 >> 24;
     }
-    for (; words > 0; words--)
+    for (; rest > 0; rest--)
         count += my_digits_popcount(*x++ ^ *weights++);
     return (int32_t)count;
 }
@@ -53,9 +53,9 @@ static int32_t my_digits_differences(const uint32_t x[], const uint32_t weights[
 /*
  * Layer 0: 300 neurons of 784 pixels, as they are.
  *
- * Of 8 pixels at a time, the table has the sums of all their subsets: sums[b] of those whose bit in b is 1. The
- * weights of a neuron for these pixels are a b, too, so what it adds to `ink`, where its weights are +1, stands in the
- * table. All other ink it subtracts. Pixels without ink change nothing.
+ * Of 8 pixels at a time, the table has twice the sums of all their subsets: sums[b] of those whose bit in b is 1.
+ * The weights of a neuron for these pixels are a b, too, so the ink where its weights are +1 stands in the table. All
+ * other ink it subtracts: its sum is twice that ink less all of it. Pixels without ink change nothing.
  */
 static const uint8_t my_digits_signs_0[29400] = {
     @signs_0@
@@ -70,18 +70,34 @@ typedef union {
     uint16_t sums[256];
 } my_digits_table;
 
-/* Behind the sums without a pixel those with it, two at a time, which never carry into each other. */
-static my_digits_NOINLINE void my_digits_double(uint32_t pairs[], int half, uint32_t two)
+/* Behind the sums without two pixels those with the one, the other, both; two at a time, which never carry. */
+static my_digits_NOINLINE void my_digits_fourfold(uint32_t pairs[], int quarter, uint32_t p, uint32_t q)
 {
-    for (const uint32_t *end = pairs + half; pairs < end; pairs += 8) {
-        pairs[half + 0] = pairs[0] + two;
-        pairs[half + 1] = pairs[1] + two;
-        pairs[half + 2] = pairs[2] + two;
-        pairs[half + 3] = pairs[3] + two;
-        pairs[half + 4] = pairs[4] + two;
-        pairs[half + 5] = pairs[5] + two;
-        pairs[half + 6] = pairs[6] + two;
-        pairs[half + 7] = pairs[7] + two;
+    for (const uint32_t *end = pairs + quarter; pairs < end; pairs += 8) {
+        pairs[quarter + 0] = pairs[0] + p;
+        pairs[2 * quarter + 0] = pairs[0] + q;
+        pairs[3 * quarter + 0] = pairs[0] + p + q;
+        pairs[quarter + 1] = pairs[1] + p;
+        pairs[2 * quarter + 1] = pairs[1] + q;
+        pairs[3 * quarter + 1] = pairs[1] + p + q;
+        pairs[quarter + 2] = pairs[2] + p;
+        pairs[2 * quarter + 2] = pairs[2] + q;
+        pairs[3 * quarter + 2] = pairs[2] + p + q;
+        pairs[quarter + 3] = pairs[3] + p;
+        pairs[2 * quarter + 3] = pairs[3] + q;
+        pairs[3 * quarter + 3] = pairs[3] + p + q;
+        pairs[quarter + 4] = pairs[4] + p;
+        pairs[2 * quarter + 4] = pairs[4] + q;
+        pairs[3 * quarter + 4] = pairs[4] + p + q;
+        pairs[quarter + 5] = pairs[5] + p;
+        pairs[2 * quarter + 5] = pairs[5] + q;
+        pairs[3 * quarter + 5] = pairs[5] + p + q;
+        pairs[quarter + 6] = pairs[6] + p;
+        pairs[2 * quarter + 6] = pairs[6] + q;
+        pairs[3 * quarter + 6] = pairs[6] + p + q;
+        pairs[quarter + 7] = pairs[7] + p;
+        pairs[2 * quarter + 7] = pairs[7] + q;
+        pairs[3 * quarter + 7] = pairs[7] + p + q;
     }
 }
 
@@ -96,30 +112,31 @@ static uint32_t my_digits_tabulate(const uint8_t corner[], int pixels, my_digits
     if (all == 0)
         return 0;
     table->sums[0] = 0;
-    table->sums[1] = (uint16_t)p[0];
+    table->sums[1] = (uint16_t)(2 * p[0]);
     for (int k = 1; k < 4; k++)
         for (int b = 0; b < 1 << (k - 1); b++)
-            table->pairs[(1 << (k - 1)) + b] = table->pairs[b] + (p[k] << 16 | p[k]);
-    for (int k = 4; k < 8; k++)
-        my_digits_double(table->pairs, 1 << (k - 1), p[k] << 16 | p[k]);
+            table->pairs[(1 << (k - 1)) + b] = table->pairs[b] + p[k] * 0x20002;
+    for (int k = 4; k < 8; k += 2)
+        my_digits_fourfold(table->pairs, 1 << (k - 1), p[k] * 0x20002, p[k + 1] * 0x20002);
     return all;
 }
 
 static void my_digits_add(int32_t ink[], const my_digits_table *a, const uint8_t a_signs[], const my_digits_table *b, const uint8_t b_signs[])
 {
-    for (int n = 0; n < 300; n += 12) {
-        ink[n + 0] += a->sums[a_signs[n + 0]] + b->sums[b_signs[n + 0]];
-        ink[n + 1] += a->sums[a_signs[n + 1]] + b->sums[b_signs[n + 1]];
-        ink[n + 2] += a->sums[a_signs[n + 2]] + b->sums[b_signs[n + 2]];
-        ink[n + 3] += a->sums[a_signs[n + 3]] + b->sums[b_signs[n + 3]];
-        ink[n + 4] += a->sums[a_signs[n + 4]] + b->sums[b_signs[n + 4]];
-        ink[n + 5] += a->sums[a_signs[n + 5]] + b->sums[b_signs[n + 5]];
-        ink[n + 6] += a->sums[a_signs[n + 6]] + b->sums[b_signs[n + 6]];
-        ink[n + 7] += a->sums[a_signs[n + 7]] + b->sums[b_signs[n + 7]];
-        ink[n + 8] += a->sums[a_signs[n + 8]] + b->sums[b_signs[n + 8]];
-        ink[n + 9] += a->sums[a_signs[n + 9]] + b->sums[b_signs[n + 9]];
-        ink[n + 10] += a->sums[a_signs[n + 10]] + b->sums[b_signs[n + 10]];
-        ink[n + 11] += a->sums[a_signs[n + 11]] + b->sums[b_signs[n + 11]];
+    for (int left = 25; left > 0; left--) {
+        ink[0] += a->sums[a_signs[0]] + b->sums[b_signs[0]];
+        ink[1] += a->sums[a_signs[1]] + b->sums[b_signs[1]];
+        ink[2] += a->sums[a_signs[2]] + b->sums[b_signs[2]];
+        ink[3] += a->sums[a_signs[3]] + b->sums[b_signs[3]];
+        ink[4] += a->sums[a_signs[4]] + b->sums[b_signs[4]];
+        ink[5] += a->sums[a_signs[5]] + b->sums[b_signs[5]];
+        ink[6] += a->sums[a_signs[6]] + b->sums[b_signs[6]];
+        ink[7] += a->sums[a_signs[7]] + b->sums[b_signs[7]];
+        ink[8] += a->sums[a_signs[8]] + b->sums[b_signs[8]];
+        ink[9] += a->sums[a_signs[9]] + b->sums[b_signs[9]];
+        ink[10] += a->sums[a_signs[10]] + b->sums[b_signs[10]];
+        ink[11] += a->sums[a_signs[11]] + b->sums[b_signs[11]];
+        ink += 12, a_signs += 12, b_signs += 12;
     }
 }
 
@@ -129,7 +146,7 @@ static void my_digits_neurons_0(const uint8_t x[], uint32_t out[])
     const uint8_t *signs = my_digits_signs_0, *waiting = 0; /* for the table of a second group */
     int32_t ink[300], all = 0;
     for (int n = 0; n < 300; n++)
-        ink[n] = 0;
+        ink[n] = -my_digits_threshold_0[n];
     for (int y = 0; y < 28; y += 2)
         for (int column = 0; column < 28; column += 4) {
             const uint32_t here = my_digits_tabulate(x + 28 * y + column, 8, &tables[waiting != 0]);
@@ -145,11 +162,11 @@ static void my_digits_neurons_0(const uint8_t x[], uint32_t out[])
             tables[1].pairs[k] = 0;
         my_digits_add(ink, &tables[0], waiting, &tables[1], waiting);
     }
-    uint32_t word = 0;
-    for (int n = 299; n >= 0; n--) {
-        word = word << 1 | (uint32_t)(2 * ink[n] - all >= my_digits_threshold_0[n]);
-        if (n % 32 == 0)
-            out[n / 32] = word;
+    for (int n = 300, w = 9; w >= 0; w--) {
+        uint32_t word = 0;
+        for (; n > 32 * w; n--)
+            word = word << 1 | (ink[n - 1] >= all);
+        out[w] = word;
     }
 }
 
@@ -169,7 +186,7 @@ static void my_digits_neurons_1(const uint32_t x[], uint32_t out[])
 {
     uint32_t word = 0;
     for (int n = 99; n >= 0; n--) {
-        word = word << 1 | (uint32_t)(my_digits_differences(x, my_digits_weights_1 + n * 10, 10) <= my_digits_most_1[n]);
+        word = word << 1 | (uint32_t)(my_digits_differences(x, my_digits_weights_1 + n * 10, 3, 1) <= my_digits_most_1[n]);
         if (n % 32 == 0)
             out[n / 32] = word;
     }
@@ -196,7 +213,7 @@ static int my_digits_largest(const uint32_t x[], int32_t sums[])
     @kind@ most = 0;
     int best = 0;
     for (int n = 0; n < 10; n++) {
-        sums[n] = 100 - 2 * my_digits_differences(x, my_digits_weights_2 + n * 4, 4);
+        sums[n] = 100 - 2 * my_digits_differences(x, my_digits_weights_2 + n * 4, 1, 1);
         const @kind@ logit = my_digits_scale[n] * sums[n] + my_digits_shift[n];
         if (n == 0 || logit > most) {
             most = logit;
