@@ -69,7 +69,7 @@ def test_choices_were_made_on_held_out_images_and_results_on_the_test_set(experi
     assert table["data"].tolist() == [experiment.RECIPES[name].data + held_out for name in table["name"]]
 
 
-GOALS = dict(zip(records.RECIPES, [0.979, 0.990, 0.993], strict=True))
+GOALS = dict(zip(records.RECIPES, [0.979, 0.990, 0.993, 0.982, 0.993], strict=True))
 GOALS |= {"both binary, 10 epochs": 0.975, "both binary, 60 epochs": 0.980}
 
 
