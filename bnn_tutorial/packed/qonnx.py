@@ -42,6 +42,7 @@ def to_qonnx(model: nn.Sequential, path: str | Path, images: int = 1) -> None:
         raise ValueError(f"expected layers of bnn_tutorial in a Sequential, a GenDense among them, got {model}")
     for module in modules:
         graph.add(module)
+    graph.nodes[-1].output[0] = graph.value = "logits"
     first = next(m for m in modules if isinstance(m, GenDense | nn.Unflatten))
     inputs = first.in_features if isinstance(first, GenDense) else int(np.prod(first.unflattened_size))
     classes = [m for m in modules if isinstance(m, GenDense)][-1].out_features
