@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from unicorn import UC_MODE_MCLASS
 
 from benchmarks.chip import emulator
-from benchmarks.chip.__main__ import RESULTS, RIVALS, SMALL, count, jobs
+from benchmarks.chip.__main__ import RESULTS, RIVALS, SMALL, count, jobs, main
 from benchmarks.chip.emulator import CORES, Chip, compile_for
 from benchmarks.chip.rivals import Rival
 
@@ -83,6 +84,20 @@ def test_rivals_pass_over_pixels_without_ink(full, tmp_path):
         counts.append(chip.instructions)
     assert 10 * counts[0] < counts[2]
     assert counts[0] < counts[1] < counts[2] / 3
+
+
+@pytest.mark.parametrize("images", ["0", "50", "300", "20000"])
+def test_numbers_of_images_that_are_not_at_equal_distances_are_refused(images, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["chip", "--images", images])
+    with pytest.raises(SystemExit):
+        main()
+    assert "expected a divisor of 10,000" in capsys.readouterr().err
+
+
+def test_a_core_that_unicorn_replaces_by_another_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(emulator, "UC_MODE_THUMB", emulator.UC_MODE_THUMB | UC_MODE_MCLASS)
+    with pytest.raises(RuntimeError, match="expected Unicorn to emulate a Cortex-M0"):
+        adding(1, "m0", tmp_path)
 
 
 def test_the_stored_counts_are_whole():
