@@ -28,6 +28,7 @@ class Stage {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
+    this.invitation = this.part("watch").textContent;
     this.maps = new Maps();
     this.views = new Views(root, this.maps);
     this.isPlaying = false;
@@ -87,7 +88,7 @@ class Stage {
 
   /** @param {ReturnType<typeof storyOf>} story */
   tell(story) {
-    if (story) this.part("watch").textContent = story.watch;
+    this.part("watch").textContent = story?.watch ?? this.invitation;
     this.root.querySelectorAll("[data-story]").forEach((button) =>
       button.setAttribute("aria-pressed", String(button.id === story?.name)));
   }
@@ -95,13 +96,15 @@ class Stage {
   /** Most changes begin anew, so that an address always tells what one sees. @param {Partial<State>} change */
   change(change) {
     this.state = { ...this.state, ...change };
-    this.tell(null);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.writeAddress(), SETTLED);
     if (Object.keys(change).every((name) => OUTWARD.includes(/** @type {keyof State} */ (name)))) {
       this.controls.show(this.state);
       this.setEnd();
-    } else this.reset();
+    } else {
+      this.tell(null);
+      this.reset();
+    }
   }
 
   writeAddress() {

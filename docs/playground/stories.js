@@ -8,33 +8,33 @@ import { initialState } from "./state.js";
 const STORIES = {
   "story-sign": {
     settings: { estimator: "none" },
-    watch: `Forward, sign makes each unit's answer ±1; backward its slope is 0, so no latent weight ever moves, and
-      not one weight flips. Only the two biases of the output learn, and the accuracy stays near one half, where
-      guessing is.`,
+    watch: `Learning goes by slopes, and the slope of a step is 0. Sign is such a step, over each hidden unit's sum and
+      over each latent weight, the real number behind a ±1: so none of these ever moves, and no weight flips. Only the
+      two biases of the outputs, behind no sign, learn, and the accuracy stays near one half.`,
   },
   "story-window": {
     settings: { estimator: "identity", beside: "window" },
-    watch: `With the identity as its slope weights flip by the hundred, but each point has the same say wherever a
-      unit's boundary lies, and the accuracy stays near one half. Beside it only points near the boundary have a
-      say, those in the window: from the same start its boundaries move out and close around the disks.`,
+    watch: `With the identity as the slope of sign, it makes no difference how far a point lies from a unit's boundary:
+      weights flip by the hundred, and the accuracy stays near one half. The second network has a window: a unit learns
+      only from points near its boundary, and from the same start they close around the disks.`,
   },
   "story-spread": {
     settings: { clip: 2, beside: "norm" },
-    watch: `The window is ±2, and all the sums that sign gets lie inside: 100 % get a slope, and a window that leaves
-      nobody out is the identity, near one half again. Beside it batch norm, with the scale that it learns,
-      spreads the sums wider than that, the same window leaves some of them out, and the circle is found.`,
+    watch: `The window is ±2, and all the sums of which the units take the sign lie inside: a window that leaves nothing
+      out is the identity, and the accuracy stays near one half. The second network has batch norm, whose learned
+      scale spreads the sums wider: now the same window leaves some of them out, and the circle is found.`,
   },
   "story-inertia": {
     settings: { units: 16, norm: true, clamp: false, scale: 10, stop: 20, speed: "10", beside: "small" },
-    watch: `Both networks begin with the same signs, hence with the same map, but here each latent weight lies ten
-      times as far from zero: watch how seldom a line flashes, and compare the flips. It finds the circle all
-      the same, since the numbers of batch norm have no such inertia.`,
+    watch: `Both networks begin with the same signs, hence the same map, but in the first each latent weight lies ten
+      times as far from zero: watch how seldom a line lights up; compare the flips. It finds the circle all the
+      same: the scale and the shift that batch norm learns have no such inertia.`,
   },
   "story-twin": {
     settings: { data: "moons", beside: "float" },
-    watch: `The float twin has the same points and the same start, but real weights and tanh, and bends its boundary
-      around both moons. Units with weights of ±1 cut along the two diagonals only, and eight of them leave
-      about a fifth of the points on the wrong side.`,
+    watch: `The float twin has the same points and start, but real weights, and tanh instead of sign: its boundary bends
+      around both moons. Units with weights of ±1 cut along the two diagonals only, and eight of them leave about a
+      fifth of the points on the wrong side.`,
   },
 };
 
