@@ -199,6 +199,7 @@ def opened(page, few):
     page.route("**/digits.safetensors.gz", lambda route: route.fulfill(body=few))
     page.goto("playground/")
     page.locator(".train[data-state=idle]").wait_for()
+    page.locator(".train .draw-paper").scroll_into_view_if_needed()
     return page
 
 
