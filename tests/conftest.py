@@ -93,6 +93,14 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser, server):
+    """One page for all tests of a module that only compute there."""
+    context = browser.new_context(base_url=server)
+    yield context.new_page()
+    context.close()
+
+
 @pytest.fixture
 def page(browser, server, request):
     """A page as the test is parametrised: its size, scheme and further options; desktop and light by default."""

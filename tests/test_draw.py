@@ -46,11 +46,9 @@ def draw(page):
 
 
 @pytest.fixture(scope="module")
-def engine(browser, server):
+def engine(tab):
     """The same page for all who only compute there."""
-    context = browser.new_context(base_url=server)
-    yield opened(context.new_page())
-    context.close()
+    return opened(tab)
 
 
 def opened(page):

@@ -37,13 +37,11 @@ def stage(page):
 
 
 @pytest.fixture(scope="module")
-def engine(browser, server):
+def engine(tab):
     """The same page for all who only compute there, with the exports of its modules as globals."""
-    context = browser.new_context(base_url=server)
-    page = opened(context.new_page())
+    page = opened(tab)
     page.evaluate(MODULES)
-    yield page
-    context.close()
+    return page
 
 
 def opened(page, hash=""):

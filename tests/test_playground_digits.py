@@ -103,14 +103,11 @@ WRITE = """async ({ provenance, widths }) => {
 
 
 @pytest.fixture(scope="module")
-def engine(browser, server):
+def engine(tab):
     """The page for all who only compute there."""
-    context = browser.new_context(base_url=server)
-    page = context.new_page()
-    page.goto("playground/")
-    page.evaluate(MODULES)
-    yield page
-    context.close()
+    tab.goto("playground/")
+    tab.evaluate(MODULES)
+    return tab
 
 
 def written(page, model):

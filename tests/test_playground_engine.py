@@ -51,14 +51,11 @@ MODULES = """async () => {
 
 
 @pytest.fixture(scope="module")
-def engine(browser, server):
+def engine(tab):
     """A page with the engine's exports as globals. It is the text of a script, on which nothing else runs."""
-    context = browser.new_context(base_url=server)
-    page = context.new_page()
-    page.goto("playground/learning.js")
-    page.evaluate(MODULES)
-    yield page
-    context.close()
+    tab.goto("playground/learning.js")
+    tab.evaluate(MODULES)
+    return tab
 
 
 def compute(page, script, argument=None):
