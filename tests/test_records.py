@@ -59,6 +59,7 @@ def test_a_distortion_moves_neighbours_alike_and_images_differently():
     torch.manual_seed(0)
     moved = 27 * (random_elastic(ramp, 1.0, 0, 0) - ramp).view(64, 28, 28)[:, 4:-4, 4:-4]
     assert 0.4 < moved.std() < 1.5
+    assert moved.std(dim=(1, 2)).mean() > 0.3  # within an image, too: more than the translation alone
     assert (moved[:, 1:] - moved[:, :-1]).abs().mean() < 0.3 * moved.abs().mean()
     assert moved.flatten(1).std(dim=0).min() > 0.3
 
