@@ -56,9 +56,9 @@ lab: $(FOR_TEST) ## open the notebooks in JupyterLab
 	$(RUN) jupyter lab notebooks
 
 bench: $(FOR_TEST) ## measure speed against peers and limits, as ratios
-	$(RUN) benchmarks.import_time
-	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.training
-	env -u OPENBLAS_CORETYPE $(RUN) benchmarks.inference
+	$(RUN) study.rivals.import_time
+	env -u OPENBLAS_CORETYPE $(RUN) study.rivals.training
+	env -u OPENBLAS_CORETYPE $(RUN) study.rivals.inference
 
 format: $(FOR_TEST) ## let ruff mend what it can
 	$(RUN) ruff check --fix

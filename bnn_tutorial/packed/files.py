@@ -26,7 +26,7 @@ from .folding import UNIT, FoldedLayer
 
 __all__ = ["tensors", "description", "digest", "write", "replace", "read"]
 
-# docs/demo/packed.js reads the same; with another version the two stored networks have to be written anew.
+# docs/web/draw/packed.js reads the same; with another version the two stored networks have to be written anew.
 FORMAT = "bnn_tutorial packed network, version 2"
 
 _to_bytes = partial(np.packbits, axis=1, bitorder="little")

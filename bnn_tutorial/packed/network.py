@@ -69,7 +69,7 @@ class PackedNetwork:
 
     def to_c(self, path: str | Path) -> None:
         """Write one file of freestanding C99 that computes the same sums and classes; see `packed.c.to_c`."""
-        import_module("bnn_tutorial.packed.c").to_c(self, path)
+        import_module("bnn_tutorial.export.c").to_c(self, path)
 
     def hidden(self, images: Array | torch.Tensor) -> list[Array]:
         """(N, pixels) uint8 -> for each hidden layer (N, units), or (N, height, width, channels), bool: True is +1."""

@@ -1,0 +1,130 @@
+"""A trained network as a QONNX graph, the form that FINN, hls4ml and Brevitas exchange; needs the extra `export`.
+
+QONNX (Pappalardo et al. 2022, arXiv 2206.07527) is ONNX with nodes that say how many bits a value has. `BipolarQuant`
+is our `sign`: +1 for x >= 0, else -1. The graph computes in floats what the model does in `eval` mode.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy import ndarray as Array
+from onnx import helper, numpy_helper
+from torch import nn
+
+from .. import ste
+from ..forward_maps import binary_conv2d, binary_linear, conv2d, linear
+from ..layers import BinaryInput, GenConv2d, GenDense
+from ..packed.files import replace
+
+__all__ = ["to_qonnx"]
+
+DOMAIN = "qonnx.custom_op.general"
+
+
+def to_qonnx(model: nn.Sequential, path: str | Path, images: int = 1) -> None:
+    """Write a network as QONNX: pixels, float32 (images, pixels) in [0, 1] -> logits, float32 (images, classes).
+
+    Args:
+        model: a `Sequential` of `BinaryInput`, `nn.Unflatten`, `GenConv2d`, `nn.Flatten`, `GenDense`, `nn.Dropout`,
+            with binary or real weights, and with signs or `torch.relu` as activations.
+        path: of the file.
+        images: at a time; the field's tools want shapes that are fixed, and most of them want 1.
+
+    Raises:
+        ValueError: with the reason, if there is something else in the model.
+    """
+    graph, modules = _Graph(), list(model) if isinstance(model, nn.Sequential) else [model]
+    if not any(isinstance(module, GenDense) for module in modules):
+        raise ValueError(f"expected layers of bnn_tutorial in a Sequential, a GenDense among them, got {model}")
+    for module in modules:
+        graph.add(module)
+    graph.nodes[-1].output[0] = graph.value = "logits"
+    first = next(m for m in modules if isinstance(m, GenDense | nn.Unflatten))
+    inputs = first.in_features if isinstance(first, GenDense) else int(np.prod(first.unflattened_size))
+    classes = [m for m in modules if isinstance(m, GenDense)][-1].out_features
+    ends = [("pixels", inputs), (graph.value, classes)]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [images, size]) for name, size in ends]
+    made = helper.make_graph(graph.nodes, "bnn_tutorial", values[:1], values[1:], graph.constants)
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid(DOMAIN, 2)]
+    replace(Path(path), helper.make_model(made, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+class _Graph:
+    """The nodes so far; `value` names what the last one gives."""
+
+    def __init__(self):
+        self.nodes, self.constants, self.value = [], [], "pixels"
+
+    def add(self, module: nn.Module) -> None:
+        match module:
+            case BinaryInput():
+                self._node("Sub", self._constant("threshold", module.threshold))
+                self._sign()
+            case nn.Unflatten(dim=1):
+                self._node("Reshape", self._constant("shape", np.array([0, *module.unflattened_size])))
+            case nn.Flatten(start_dim=1):
+                self._node("Flatten", axis=1)
+            case nn.Dropout():
+                pass
+            case GenDense() | GenConv2d():
+                self._layer(module)
+            case _:
+                raise ValueError(f"expected layers of bnn_tutorial in a Sequential, got {module}")
+
+    def _layer(self, layer: GenDense | GenConv2d) -> None:
+        is_conv = isinstance(layer, GenConv2d)
+        binary, real = (binary_conv2d, conv2d) if is_conv else (binary_linear, linear)
+        if layer.forward_map not in (binary, real):
+            raise ValueError(f"expected the forward map {binary.__name__} or {real.__name__}, got {layer.forward_map}")
+        x, weight = self.value, layer.weight if is_conv else layer.weight.T  # as MatMul takes it: (inputs, outputs)
+        self.value = self._constant("weight", weight)
+        if layer.forward_map is binary:
+            self._sign()
+        weight, self.value = self.value, x
+        if is_conv:
+            sides = {
+                "kernel_shape": [layer.kernel_size] * 2,
+                "strides": [layer.stride] * 2,
+                "pads": [layer.padding] * 4,
+            }
+            self._node("Conv", weight, dilations=[1, 1], group=1, **sides)
+        else:
+            self._node("MatMul", weight)
+        if layer.bias is not None:
+            shape = (-1, 1, 1) if is_conv else (-1,)
+            self._node("Add", self._constant("bias", layer.bias.reshape(shape)))
+        if getattr(layer, "pool", 1) > 1:
+            self._node("MaxPool", kernel_shape=[layer.pool] * 2, strides=[layer.pool] * 2)
+        if (norm := layer.norm) is not None:
+            names = ("weight", "bias", "running_mean", "running_var")
+            numbers = [self._constant(name, getattr(norm, name)) for name in names]
+            self._node("BatchNormalization", *numbers, epsilon=norm.eps)
+        self._activate(layer.activation)
+
+    def _activate(self, activation) -> None:
+        activation = activation and ste.most_likely(activation)
+        if activation in (torch.relu, nn.functional.relu):
+            self._node("Relu")
+        elif getattr(activation, "func", activation) in ste.SIGNS:
+            self._sign()
+        elif activation is not None:
+            raise ValueError(f"expected a sign, torch.relu or no activation, got {activation}")
+
+    def _sign(self) -> None:
+        self._node("BipolarQuant", self._constant("scale", 1.0), domain=DOMAIN)
+
+    def _node(self, kind: str, *others: str, **attributes) -> None:
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, [self.value, *others], [name], name=name, **attributes))
+        self.value = name
+
+    def _constant(self, name: str, value: torch.Tensor | Array | float) -> str:
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        array = array if array.dtype.kind == "i" else array.astype(np.float32)
+        name = f"{name}_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name

@@ -1,0 +1,40 @@
+"""Write the digits that one can train on in the Playground: `python -m docs.web.make.digits`.
+
+They are the first 400 of each digit in MNIST's training set, and to measure with the first 100 of each among the images
+that are held out there, its last 10,000. The test set stays out of it. A safetensors file, compressed by gzip, which
+browsers unpack.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+import bnn_tutorial as bnn
+
+FILE = Path(__file__).parents[1] / "playground" / "digits.safetensors.gz"
+TRAIN, HELD_OUT = 400, 100  # of each digit
+
+
+def choose(data: bnn.LabelledImages) -> dict[str, np.ndarray]:
+    """`train.images` (4000, 784), `train.labels`, `held_out.images` (1000, 784) and `held_out.labels`, uint8."""
+    split = bnn.hold_out(data)
+    train = _first(split.train_images.numpy(), split.train_labels.numpy(), TRAIN)
+    held_out = _first(split.test_images.numpy(), split.test_labels.numpy(), HELD_OUT)
+    parts = {"train": train, "held_out": held_out}
+    return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+
+def _first(images: np.ndarray, labels: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """The first `count` images of each digit, in the order in which they are there."""
+    chosen = np.sort(np.concatenate([np.flatnonzero(labels == digit)[:count] for digit in range(10)]))
+    return {"images": images[chosen], "labels": labels[chosen].astype(np.uint8)}
+
+
+if __name__ == "__main__":
+    FILE.parent.mkdir(exist_ok=True)
+    FILE.write_bytes(gzip.compress(save(choose(bnn.load_mnist())), mtime=0))  # without the time it is always the same
+    print(f"{FILE.stat().st_size:,} bytes")

@@ -1,0 +1,105 @@
+"""Instructions, flash and RAM of the binary network and its rivals on emulated Cortex-M: `python -m study.rivals.chip`.
+
+Every class and every sum of ours is compared with Python's, for all 10,000 test images on all four cores. Ours with
+`-Os` and the rivals of 8 bits run every fifth image, the float ones, which are slow to emulate, every hundredth; theirs
+are compared with NumPy's. Writes `counts.csv`. About twelve minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+from numpy import ndarray as Array
+
+import bnn_tutorial as bnn
+from bnn_tutorial import packed
+
+from .emulator import CORES, Chip, compile_for
+from .rivals import Rival
+
+RESULTS = Path(__file__).parents[2] / "results" / "chip.csv"
+SAME, SMALL = (784, 300, 100, 10), (784, 40, 10)
+RIVALS = {
+    f"{kind}, {'-'.join(map(str, widths))}": Rival(widths, kind)
+    for widths in (SAME, SMALL)
+    for kind in ("int8", "dual", "float32")
+}
+CHIPS = {"int8": CORES, "dual": ("m4", "m7"), "float32": CORES}
+
+
+def jobs(images: int) -> Iterator[tuple]:
+    for optimise, every in (("-O2", 1), ("-Os", 5)):
+        for core in CORES:
+            yield "binary, 784-300-100-10", core, optimise, images // every
+    for name, rival in RIVALS.items():
+        for core in CHIPS[rival.kind]:
+            yield name, core, "-O2", images // (100 if rival.kind == "float32" else 5)
+
+
+def count(name: str, core: str, optimise: str, images: int) -> dict:
+    """A row of the table, over so many test images at equal distances."""
+    pixels = bnn.load_mnist().test_images.numpy()[:: 10_000 // images]
+    network = RIVALS.get(name) or packed.load_pretrained("mnist")
+    row = {"name": name, "core": core, "optimise": optimise, "images": images}
+    return row | measure(network, core, optimise, pixels)
+
+
+def measure(network: Rival | packed.PackedNetwork, core: str, optimise: str, pixels: Array) -> dict:
+    """Instructions of the mean image and of one that is all ink, flash and RAM; what is computed must be right.
+
+    Args:
+        network: a rival, or one of ours, which is written as C first.
+        core: of `CORES`.
+        optimise: "-O2" or "-Os".
+        pixels: (N, 784) uint8.
+
+    Raises:
+        AssertionError: an image has another class or another sum than in Python.
+    """
+    is_rival = isinstance(network, Rival)
+    is_float = is_rival and network.kind == "float32"
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "net.c"
+        if is_rival:
+            path.write_text(network.source(core))
+            expected = map(network.classify, pixels)
+        else:
+            network.to_c(path)
+            expected = zip(network.predict(pixels), network.sums(pixels), strict=True)
+        elf = compile_for(core, path, "classify" if is_rival else "net_classify", optimise, runtime=is_float)
+    chip, instructions = Chip(core, elf), []
+    for image, right in zip(pixels, expected, strict=True):
+        found = chip.classify(image)
+        instructions.append(chip.instructions)
+        if found[0] != right[0] or not (is_float or np.array_equal(found[1], right[1])):
+            raise AssertionError(f"{network} on {core}: {found}, not {right}")
+    chip.classify(np.full(784, 255, np.uint8))
+    mean = round(float(np.mean(instructions)))
+    return {"mean": mean, "all_ink": chip.instructions, "flash": chip.flash, "ram": chip.ram}
+
+
+def _row(job: tuple) -> dict:
+    return count(*job)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=10_000, help="for the binary network (%(default)s)")
+    options = parser.parse_args()
+    if options.images < 100 or 10_000 % options.images:
+        parser.error(f"--images: expected a divisor of 10,000 that is at least 100, got {options.images}")
+    with ProcessPoolExecutor(2) as pool:
+        table = pd.DataFrame(pool.map(_row, jobs(options.images)))
+    print(table.to_string(index=False))
+    if options.images == 10_000:
+        table.to_csv(RESULTS, index=False)
+
+
+if __name__ == "__main__":
+    main()

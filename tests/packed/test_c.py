@@ -1,0 +1,194 @@
+"""The C file computes what Python does: on this machine, and on emulated small chips."""
+
+import ctypes
+import re
+import shutil
+import subprocess
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from networks import NETWORKS, shaken
+
+import bnn_tutorial as bnn
+from bnn_tutorial import packed
+from bnn_tutorial.export import c
+from study.rivals.chip.emulator import CORES, Chip, compile_for, zig
+
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+
+
+def packed_at_random(build, seed, **options):
+    """With batch norms as training could leave them, scales of both signs and zeros among them."""
+    generator = torch.Generator().manual_seed(seed)
+    model = build(generator=generator, **options)
+    shaken(model, generator)
+    return packed.PackedNetwork.from_model(model.eval()), generator
+
+
+def loaded(path, function, compiler=zig, optimise="-O2"):
+    """The function of a C file, compiled for this machine: pixels -> class, sums."""
+    library = path.with_suffix(".so")
+    compiler(*STRICT, optimise, "-shared", "-fPIC", str(path), "-o", str(library))
+    classify = ctypes.CDLL(str(library))[function]
+
+    def run(pixels):
+        pixels, sums = np.ascontiguousarray(pixels), np.empty(64, np.int32)
+        return classify(pixels.ctypes.data_as(ctypes.c_void_p), sums.ctypes.data_as(ctypes.c_void_p)), sums
+
+    return run
+
+
+def check(network, run, images):
+    sums, classes = network.sums(images), network.predict(images)
+    for image, expected, best in zip(images, sums, classes, strict=True):
+        found, found_sums = run(image)
+        assert found_sums[: len(expected)].tolist() == expected.tolist()
+        assert found == best
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return packed.load_pretrained("mnist")
+
+
+@pytest.fixture(scope="module")
+def mnist_c(mnist, tmp_path_factory):
+    path = tmp_path_factory.mktemp("c") / "mnist.c"
+    mnist.to_c(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def images(full):
+    return full.test_images.numpy()
+
+
+def test_all_test_images_have_the_same_sums_and_class_on_this_machine(mnist, mnist_c, images):
+    check(mnist, loaded(mnist_c, "mnist_classify"), images)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler of the system")
+def test_the_compiler_of_the_system_gets_the_same(mnist, mnist_c, images):
+    cc = partial(subprocess.run, check=True)
+    check(mnist, loaded(mnist_c, "mnist_classify", lambda *a: cc(["cc", *a])), images[:1000])
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("optimise", ["-O2", "-Os"])
+def test_emulated_chips_get_the_same(core, optimise, mnist, mnist_c, images):
+    chip = Chip(core, compile_for(core, mnist_c, "mnist_classify", optimise))
+    check(mnist, chip.classify, [*images[:25], np.zeros(784, np.uint8), np.full(784, 255, np.uint8)])
+
+
+WIDTHS = [(1, 1, 2), (7, 3, 2), (8, 64, 5, 3), (16, 2, 2), (33, 40, 7), (50, 31, 33, 97, 4), (64, 12, 32, 10)]
+WIDTHS += [(101, 13, 11)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("one_bit", [False, True], ids=["8-bit pixels", "1-bit pixels"])
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+def test_random_networks_of_odd_widths_have_the_same_sums_here_and_on_chips(widths, one_bit, seed, tmp_path):
+    network, generator = packed_at_random(bnn.binary_mlp, seed, widths=widths, binary_input=one_bit)
+    network.to_c(tmp_path / "net.c")
+    pixels = torch.randint(0, 256, (40, widths[0]), generator=generator, dtype=torch.uint8).numpy()
+    pixels[::2] *= np.random.default_rng(seed).random(pixels[::2].shape) < 0.2  # little ink
+    check(network, loaded(tmp_path / "net.c", "net_classify", optimise="-O1"), pixels)
+    for core in CORES:
+        chip = Chip(core, compile_for(core, tmp_path / "net.c", "net_classify"))
+        check(network, partial(chip.classify, classes=widths[-1]), pixels)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("no hidden layer", "two channels")])
+def test_random_networks_of_each_kind_have_the_same_sums(name, tmp_path, images):
+    network, _ = packed_at_random(NETWORKS[name], 0)
+    network.to_c(tmp_path / "net.c")
+    check(network, loaded(tmp_path / "net.c", "net_classify"), images[:40])
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_a_convolutional_network_has_the_same_sums_on_a_chip(core, tmp_path, images):
+    network, _ = packed_at_random(NETWORKS["convnet"], 0)
+    network.to_c(tmp_path / "net.c")
+    check(network, Chip(core, compile_for(core, tmp_path / "net.c", "net_classify")).classify, images[:5])
+
+
+def test_the_file_needs_no_library_even_where_there_is_no_division(mnist_c):
+    assert compile_for("m0", mnist_c, "mnist_classify")  # linked without any
+
+
+def test_the_file_can_be_included_twice_and_beside_another(mnist, mnist_c, tmp_path):
+    mnist.to_c(tmp_path / "other.c")
+    main = tmp_path / "main.c"
+    main.write_text(f'#include "{mnist_c}"\n#include "{mnist_c}"\n#include "other.c"\n')
+    zig(*STRICT, "-c", str(main), "-o", str(tmp_path / "main.o"))
+
+
+@pytest.mark.parametrize("array", ["signs_0", "weights_1", "weights_2"])
+def test_ten_changed_bits_each_change_a_sum(array, mnist_c, mnist, images, tmp_path):
+    """Of `signs_0` those of pixels that often have ink: of one that never has any, no image can notice the sign."""
+    text, few = mnist_c.read_text(), images[:1000]
+    start = text.index("{", text.index(f"mnist_{array}["))
+    numbers = [*re.finditer(r"0x[0-9a-f]+|\d+", text[start : text.index("}", start)])]
+    for number in range(10):
+        if array == "signs_0":  # 300 neurons of each block of 4x2 pixels, of which number 45 is in the middle
+            at, bit = 300 * 45 + 29 * number, number % 8
+        else:
+            at, bit = (len(numbers) - 1) * number // 9, number
+        first, end = (start + at for at in numbers[at].span())
+        (tmp_path / f"broken{number}.c").write_text(f"{text[:first]}{int(text[first:end], 0) ^ 1 << bit}u{text[end:]}")
+        run = loaded(tmp_path / f"broken{number}.c", "mnist_classify", optimise="-O1")
+        found = [run(image)[1][:10].tolist() for image in few]
+        assert found != mnist.sums(few).tolist()
+
+
+def test_the_file_says_where_the_network_comes_from_and_cannot_be_broken_by_it(tmp_path):
+    network = packed.PackedNetwork.from_model(bnn.binary_mlp((4, 3, 2)).eval(), {"author": "a */ b @classify"})
+    network.to_c(tmp_path / "net.c")
+    assert "author: a * / b (at)classify" in (tmp_path / "net.c").read_text()
+    zig(*STRICT, "-c", str(tmp_path / "net.c"), "-o", str(tmp_path / "net.o"))
+
+
+@pytest.mark.parametrize("name", ["net", "net.h", "3.c", "my net.c", "net-1.c", "_.c"])
+def test_other_names_are_refused(name, tmp_path, mnist):
+    with pytest.raises(ValueError, match=r"expected a name in C with the suffix \.c"):
+        mnist.to_c(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_of_one_layer_is_refused(tmp_path):
+    network = packed.PackedNetwork.from_model(bnn.binary_mlp((4, 2)).eval())
+    with pytest.raises(ValueError, match="a network of one layer"):
+        network.to_c(tmp_path / "net.c")
+
+
+def last_layer(scale, shift, inputs=100):
+    return packed.FoldedLayer(np.ones((len(scale), inputs), bool), scale=np.array(scale), shift=np.array(shift))
+
+
+def test_fixed_point_keeps_every_order_and_every_tie():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        layer = last_layer(random.normal(0, 1, 10), random.normal(0, 3, 10))
+        scale, shift, kind = c._fixed_point(layer)
+        sums = np.arange(-100, 101, 2)[:, None]
+        whole, logits = (scale * sums + shift).ravel(), (layer.scale * sums + layer.shift).ravel()
+        assert abs(whole).max() < 2 ** (int(kind[3:5]) - 1)
+        one, other = random.integers(0, whole.size, (2, 10_000))
+        assert (np.sign(whole[one] - whole[other]) == np.sign(logits[one] - logits[other])).all()
+
+
+def test_close_logits_take_64_bits_and_closer_ones_are_refused():
+    assert c._fixed_point(last_layer([1.0, 1.0], [0.0, 0.5]))[2] == "int32_t"
+    assert c._fixed_point(last_layer([1.0, 1.0], [0.0, 1e-11]))[2] == "int64_t"
+    with pytest.raises(ValueError, match="so close to each other"):
+        c._fixed_point(last_layer([1.0, 1e-18], [0.0, 1e-300]))
+
+
+def test_the_command_writes_the_file(mnist, tmp_path, monkeypatch, capsys):
+    mnist.save(tmp_path / "net.safetensors")
+    monkeypatch.setattr("sys.argv", ["c", str(tmp_path / "net.safetensors")])
+    c.main()
+    assert "net_classify" in (tmp_path / "net.c").read_text()
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'net.c'}\n"

@@ -1,0 +1,67 @@
+"""The page "Binarise your own network": its figures are the stored ones, and its code runs."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import bnn_tutorial as bnn
+from bnn_tutorial import packed
+from study import binarise
+
+PAGE = (Path(__file__).parents[2] / "docs" / "binarise-your-own.md").read_text(encoding="utf-8")
+CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("| ")]
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return pd.read_csv(binarise.RESULTS).groupby("name")
+
+
+def test_every_row_of_the_tables_is_a_stored_one(scores):
+    mean, deviation = scores["acc_test"].mean(), scores["acc_test"].std()
+    told = {row[0]: row[1] for row in ROWS if row[0] in mean.index}
+    assert told == {name: f"{mean[name]:.3f} ± {deviation[name]:.3f}" for name in binarise.RECIPES}
+
+
+def test_bytes_and_flips_of_the_tables_are_computed(scores):
+    flips = scores["flip_ratio"].mean()
+    for name, _, *rest in (row for row in ROWS if row[0] in binarise.RECIPES):
+        if name in binarise.STEPS:
+            model = binarise.RECIPES[name].build(generator=torch.Generator())
+            assert rest == [f"{bnn.summary(model).loc['total', 'bytes_packed']:,.0f}"]
+        else:
+            assert rest[0] == f"{flips[name]:.1%}"
+
+
+def test_rates_of_the_page_are_those_that_were_chosen():
+    chosen = [binarise.RECIPES[name].config.learning_rate for name in ("float", "binary activations", "in all layers")]
+    assert [float(rate) for rate in re.findall(r"^train\(model, rate=([\d.]+)\)", PAGE, re.MULTILINE)] == chosen
+
+
+def test_the_recipe_of_notebook_03_reaches_its_goal_on_fashion(scores):
+    assert scores["acc_test"].mean()["in all layers"] >= 0.875
+
+
+def test_the_code_runs_from_top_to_bottom(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(bnn, "load_images", lambda name, root: tiny)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in CODE:
+        exec(block.replace("epochs=10", "epochs=2"), names)
+    network = packed.PackedNetwork.load(tmp_path / "fashion.safetensors")
+    assert (network.predict(tiny.test_images) == names["network"].predict(tiny.test_images)).all()
+    assert (tmp_path / "fashion.c").stat().st_size > 100_000
+
+
+def test_the_layers_with_relu_are_the_plain_network(tiny):
+    """A bias before batch norm does nothing, so `GenDense` has none there."""
+    plain, layers = binarise.plain(torch.Generator().manual_seed(0)), binarise.network(torch.relu)
+    for layer, (linear, *norm) in zip(layers, [plain[:2], plain[3:5], plain[6:]], strict=True):
+        layer.load_state_dict(linear.state_dict() | {"bias": linear.bias}, strict=False)
+        assert len(norm) == (layer.norm is not None)
+    x = bnn.scale_pixels(tiny.train_images)
+    torch.testing.assert_close(layers(x), plain(x))

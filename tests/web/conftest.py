@@ -1,0 +1,82 @@
+"""The site, and a browser that reads it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from playwright.sync_api import sync_playwright
+from screens import DESKTOP
+
+ROOT = Path(__file__).parents[2]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The site, built strictly, once. Proxies that lead nowhere: a build that asks another host fails."""
+    folder = tmp_path_factory.mktemp("site") / "bnn_tutorial"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    environment = os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1"}
+    build = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert build.returncode == 0, build.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    """The addresses of all pages, relative to the site's."""
+    files = sorted(site.glob("**/*.html"))
+    return [file.relative_to(site).as_posix().removesuffix("index.html") for file in files]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server(site):
+    """The address of the site, under the same path as on GitHub Pages."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=site.parent)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{site.name}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None and "CI" in os.environ:
+        pytest.fail("no browser was found: install chromium")
+    if found is None:
+        pytest.skip("no browser was found: install chromium to run the browser tests")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser, server):
+    """One page for all tests of a module that only compute there."""
+    context = browser.new_context(base_url=server)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def page(browser, server, request):
+    """A page as the test is parametrised: its size, scheme and further options; desktop and light by default."""
+    values = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    size, scheme = values.get("size", DESKTOP), values.get("scheme", "light")
+    options = {"reduced_motion": "reduce"} | values.get("options", {})
+    context = browser.new_context(base_url=server, viewport=size, color_scheme=scheme, **options)
+    yield context.new_page()
+    context.close()

@@ -1,0 +1,567 @@
+"""The page "Draw a digit": its engine against Python's, and its behaviour under mouse, finger, keyboard and mishap."""
+
+import json
+import os
+import subprocess
+from functools import partial
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_safetensors
+from screens import DESKTOP, PHONE, VIEWS
+from torch import nn
+
+import bnn_tutorial as bnn
+from bnn_tutorial import packed
+from docs.web.make import golden, handwriting
+from docs.web.make.examples import FILE as EXAMPLES
+from docs.web.make.examples import choose
+from docs.web.make.prepare import prepare_picture, prepare_strokes
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "docs" / "web" / "draw"
+MODEL = DEMO / "model.safetensors"
+MODULES = """async () => {
+  const names = ["drawing", "packed", "safetensors", "sketch"];
+  const modules = names.map((name) => import(new URL(`../web/draw/${name}.js`, location)));
+  Object.assign(window, ...(await Promise.all(modules)));
+  window.fetchBytes = async (name) => new Uint8Array(await (await fetch(`../web/draw/${name}`)).arrayBuffer());
+  window.rows = (all, length) =>
+    Array.from({ length: all.length / length }, (_, i) => all.subarray(i * length, (i + 1) * length));
+}"""
+READY = ".draw[data-state=ready]"
+TOUCH = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+@pytest.fixture
+def draw(page):
+    """The page, loaded, with the exports of its modules as globals."""
+    return opened(page)
+
+
+@pytest.fixture(scope="module")
+def engine(tab):
+    """The same page for all who only compute there."""
+    return opened(tab)
+
+
+def opened(page):
+    page.goto("draw/")
+    page.locator(READY).wait_for(timeout=10_000)
+    page.evaluate(MODULES)
+    return page
+
+
+@pytest.fixture(scope="module")
+def test_set(full):
+    return full.test_images.numpy(), full.test_labels.numpy()
+
+
+def put(page, name, content):
+    """A file that the page finds beside its model."""
+    page.route(f"**/web/draw/{name}", lambda route: route.fulfill(body=content))
+
+
+def compute(page, script, argument=None):
+    """What a function of JavaScript returns; as text on the way, since Playwright is slow with long lists."""
+    return json.loads(page.evaluate(f"async (x) => JSON.stringify(await ({script})(x))", argument))
+
+
+def test_the_types_of_the_page_hold():
+    compiler = ROOT / "node_modules" / ".bin" / "tsc"
+    if not compiler.exists():
+        (pytest.fail if "CI" in os.environ else pytest.skip)("no TypeScript: npm install --no-package-lock")
+    check = subprocess.run([compiler, "--project", ROOT / "tsconfig.json"], capture_output=True, text=True)
+    assert check.stdout == ""
+    assert check.returncode == 0
+
+
+def test_the_examples_are_the_first_two_of_each_digit_in_the_test_set(full):
+    kept, expected = load_file(EXAMPLES), choose(full)
+    assert kept["labels"].tolist() == [*range(10), *range(10)]
+    assert all(np.array_equal(kept[name], expected[name]) for name in ("images", "labels"))
+
+
+# The engine
+
+READ = """async () => {
+  const network = await readNetwork(await fetchBytes("network"));
+  return rows(await fetchBytes("images"), network.inputs).map((image) => {
+    const { digit, logits, hidden } = network.predict(image);
+    return [digit, [...logits], hidden.map((bits) => bits.join(""))];
+  });
+}"""
+
+
+def assert_parity(page, network, images, tmp_path):
+    """The classes, logits and hidden bits are the same as Python's, the logits to the last bit."""
+    network.save(tmp_path / "network")
+    put(page, "network", (tmp_path / "network").read_bytes())
+    put(page, "images", images.tobytes())
+    digits, logits, hidden = zip(*compute(page, READ), strict=True)
+    assert list(digits) == network.predict(images).tolist()
+    assert np.array_equal(logits, network.logits(images))
+    for i, layer in enumerate(network.hidden(images)):
+        assert [bits[i] for bits in hidden] == ["".join(map(str, row)) for row in layer.astype(int)]
+
+
+def test_every_test_image_gives_what_python_computes(engine, test_set, tmp_path):
+    assert_parity(engine, packed.PackedNetwork.load(MODEL), test_set[0], tmp_path)
+
+
+def random_network(widths, one_bit, generator):
+    """With thresholds all over the range of the sums, and with neurons that are always -1 among them."""
+    model = bnn.binary_mlp(
+        widths, activation=bnn.clipped_sign_ste, normalise=True, binary_input=one_bit, generator=generator
+    )
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d)):
+        units = len(norm.bias)
+        norm.weight.data = torch.randn(units, generator=generator)
+        norm.running_mean = 3 * torch.randn(units, generator=generator)
+        norm.running_var = 0.1 + 20 * torch.rand(units, generator=generator)
+    return packed.PackedNetwork.from_model(model.eval())
+
+
+@pytest.mark.parametrize("one_bit", [False, True])
+@pytest.mark.parametrize("widths", [(1, 1, 2), (33, 10), (31, 7, 3), (64, 65, 32, 10), (100, 33, 31, 9, 8, 5)])
+def test_networks_of_any_width_and_depth_compute_what_python_computes(engine, widths, one_bit, generator, tmp_path):
+    images = torch.randint(0, 256, (100, widths[0]), generator=generator, dtype=torch.uint8).numpy()
+    images[:2] = [[0], [255]]
+    assert_parity(engine, random_network(widths, one_bit, generator), images, tmp_path)
+
+
+def test_the_time_that_is_shown_is_that_of_compiled_code_and_below_two_milliseconds(draw):
+    shown = draw.locator("[data-part=time]", has_text="µs").text_content(timeout=10_000)
+    script = """async () => {
+      const network = await readNetwork(await fetchBytes("model.safetensors"));
+      let start;
+      for (let i = 0; i < 1100; i++) {
+        if (i === 100) start = performance.now();
+        network.predict(new Uint8Array(network.inputs));
+      }
+      return performance.now() - start; // of a thousand: microseconds of one
+    }"""
+    assert 0 < int(shown.removesuffix(" µs")) < min(2000, 5 * compute(draw, script))
+
+
+# Preparation
+
+
+def prepared(page, strokes=(), pictures=()):
+    script = """({ strokes, pictures }) => ({
+      strokes: strokes.map((args) => [...prepareStrokes(...args)]),
+      pictures: pictures.map(([pixels, width, height]) => [...preparePicture(Uint8Array.from(pixels), width, height)]),
+    })"""
+    return compute(page, script, {"strokes": list(strokes), "pictures": list(pictures)})
+
+
+def test_golden_drawings_become_the_same_pixels(engine):
+    expected = json.loads(golden.FILE.read_text())
+    pictures = [(p.ravel().tolist(), p.shape[1], p.shape[0]) for p in map(golden.picture_of, expected["pictures"])]
+    got = prepared(engine, [(entry["strokes"], entry["smallest"]) for entry in expected["strokes"]], pictures)
+    for kind, entries in expected.items():
+        wrong = [e["name"] for e, pixels in zip(entries, got[kind], strict=True) if bytes(pixels).hex() != e["pixels"]]
+        assert wrong == []
+
+
+def test_random_strokes_become_the_same_pixels_in_both_languages(engine):
+    rng = np.random.default_rng(1)
+    drawings = [
+        [rng.uniform(-20, 300, (rng.integers(1, 30), 2)).tolist() for _ in range(rng.integers(1, 4))]
+        for _ in range(400)
+    ]
+    expected = [prepare_strokes(drawing).tolist() for drawing in drawings]
+    assert prepared(engine, strokes=[[drawing] for drawing in drawings])["strokes"] == expected
+
+
+def test_random_pictures_become_the_same_pixels_in_both_languages(engine):
+    rng = np.random.default_rng(2)
+    pictures = [
+        (rng.integers(0, 256, shape) * (rng.random(shape) < rng.random())).astype(np.uint8)
+        for shape in rng.integers(1, 70, (200, 2))
+    ]
+    got = prepared(engine, pictures=[(p.ravel().tolist(), p.shape[1], p.shape[0]) for p in pictures])
+    assert got["pictures"] == [prepare_picture(picture).tolist() for picture in pictures]
+
+
+BACK = """async () => {
+  const sketch = new Sketch(document.querySelector(".draw-paper"), () => {});
+  return rows(await fetchBytes("images"), 784).map((image) => {
+    sketch.show(image);
+    return [...sketch.prepared()];
+  });
+}"""
+
+
+def test_images_on_the_canvas_are_read_as_well_as_they_are(engine, test_set):
+    (images, labels), network = test_set, packed.PackedNetwork.load(MODEL)
+    put(engine, "images", images.tobytes())
+    back = np.array(compute(engine, BACK), np.uint8)
+    assert (back == images).all(axis=1).mean() > 0.99
+    assert (network.predict(back) == labels).mean() >= (network.predict(images) == labels).mean() - 0.005
+
+
+@pytest.mark.parametrize("options", [{"device_scale_factor": 2}, {"device_scale_factor": 3}])
+def test_a_finer_screen_changes_nothing(draw, subset, options):
+    images = subset.test_images[:50].numpy()
+    put(draw, "images", images.tobytes())
+    back = np.array(compute(draw, BACK), np.uint8)
+    assert np.array_equal(
+        back, [prepare_picture(np.kron(i.reshape(28, 28), np.ones((10, 10), np.uint8))) for i in images]
+    )
+
+
+# Drawing
+
+
+class Mouse:
+    def __init__(self, page):
+        self.mouse = page.mouse
+
+    def stroke(self, points):
+        self.mouse.move(*points[0])
+        self.mouse.down()
+        for point in points[1:]:
+            self.mouse.move(*point)
+        self.mouse.up()
+
+
+class Finger:
+    def __init__(self, page):
+        self.session = page.context.new_cdp_session(page)
+
+    def stroke(self, points):
+        for kind, (x, y) in zip(["touchStart"] + ["touchMove"] * (len(points) - 1), points, strict=True):
+            self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        self.session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def draw_strokes(page, strokes, tool=Mouse):
+    """Strokes on a paper of 280 x 280, where the page has it."""
+    box, pen = page.locator(".draw-paper").bounding_box(), tool(page)
+    for stroke in strokes:
+        pen.stroke([(box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280) for x, y in stroke])
+
+
+def part(page, name):
+    """The text of a part, when the next frame is painted."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.locator(f"[data-part={name}]").text_content()
+
+
+def ink(page):
+    """The pixels that the network sees, 0 to 255."""
+    script = """() => { const canvas = document.querySelector("[data-part=picture]");
+      return [...canvas.getContext("2d").getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 3); }"""
+    part(page, "verdict")
+    return np.array(page.evaluate(script), np.uint8)
+
+
+ONE = [[(140, 40), (140, 140), (140, 240)]]
+
+
+@pytest.mark.parametrize(
+    ("tool", "size", "options"), [(Mouse, DESKTOP, {}), (Finger, PHONE, TOUCH)], ids=["mouse", "finger"]
+)
+def test_at_least_28_of_30_digits_by_three_writers_are_read(draw, tool, size, options):
+    digits = json.loads(handwriting.FILE.read_text())
+    wrong = []
+    for each in digits:
+        draw_strokes(draw, [[*stroke[:-1:3], stroke[-1]] for stroke in each["strokes"]], tool)  # a point takes a frame
+        verdict = part(draw, "verdict")
+        wrong += [] if verdict.startswith(f"It reads a {each['digit']}") else [(each["digit"], each["writer"], verdict)]
+        draw.locator("[data-part=clear]").click()
+    assert len(digits) == 30
+    assert len(wrong) <= 2, wrong
+
+
+def test_the_network_sees_what_python_makes_of_the_strokes(draw):
+    strokes = [[(40, 40), (200, 60), (180, 200)], [(60, 200), (60, 200)]]
+    draw_strokes(draw, strokes)
+    assert np.array_equal(ink(draw), prepare_strokes(strokes))
+
+
+def test_an_empty_paper_is_not_read(draw):
+    assert part(draw, "verdict") == "Draw one, or choose one"
+    assert not ink(draw).any()
+    assert set(draw.locator(".draw-bars small").all_text_contents()) == {"–"}
+
+
+def test_a_dot_stays_a_dot(draw):
+    draw_strokes(draw, [[(20, 250)]])
+    assert np.array_equal(ink(draw), prepare_strokes([[(20, 250)]]))
+    assert part(draw, "verdict").startswith("It reads a ")
+
+
+def test_what_leaves_the_paper_is_cut_off_and_may_come_back(draw):
+    draw_strokes(draw, [[(240, 100), (320, 100), (320, 200), (240, 200)]])
+    seen = [[(240, 100), (280, 100)], [(280, 200), (240, 200)]]
+    assert np.array_equal(ink(draw), prepare_strokes(seen))
+    draw_strokes(draw, [[(140, 20), (140, 50)]])  # the pointer was lifted outside and is not down any more
+    assert np.array_equal(ink(draw), prepare_strokes([*seen, [(140, 20), (140, 50)]]))
+
+
+def test_strokes_can_be_added_to_an_example(draw):
+    draw.get_by_role("button", name="A 1 from the test set").first.click()
+    alone = ink(draw)
+    draw_strokes(draw, [[(40, 250), (240, 250)]])
+    assert ink(draw).sum() > alone.sum()
+    draw.locator("[data-part=undo]").click()
+    assert np.array_equal(ink(draw), alone)
+
+
+@pytest.mark.parametrize(("size", "options"), [(PHONE, TOUCH)])
+def test_a_finger_on_the_paper_draws_and_does_not_scroll(draw, size, options):
+    up = [(140, 240 - 20 * i) for i in range(10)]
+    draw_strokes(draw, [up], Finger)
+    assert draw.evaluate("scrollY") == 0
+    assert ink(draw).any()
+    Finger(draw).stroke([(10, 600 - 20 * i) for i in range(10)])  # beside the paper it does
+    draw.wait_for_function("scrollY > 50")
+
+
+# Reading, hearing, and getting about
+
+
+def test_everything_works_by_keyboard(draw):
+    draw.get_by_role("button", name="A 7 from the test set").first.focus()
+    draw.keyboard.press("Enter")
+    assert part(draw, "verdict").startswith("It reads a 7")
+    draw.locator("[data-part=clear]").focus()
+    draw.keyboard.press("Space")
+    assert not ink(draw).any()
+    draw.keyboard.press("Control+z")
+    assert part(draw, "verdict").startswith("It reads a 7")
+    draw.keyboard.press("Shift+Tab")
+    draw.keyboard.press("Enter")  # the button before it takes back the example too
+    assert not ink(draw).any()
+
+
+def test_control_z_takes_back_strokes_but_in_the_search_it_is_the_search_s(draw):
+    draw_strokes(draw, [*ONE, [(60, 60), (90, 60)]])
+    draw.get_by_role("textbox", name="Search").press("Control+z")
+    assert np.array_equal(ink(draw), prepare_strokes([*ONE, [(60, 60), (90, 60)]]))
+    draw.keyboard.press("Escape")
+    draw.keyboard.press("Control+z")
+    assert np.array_equal(ink(draw), prepare_strokes(ONE))
+
+
+def test_the_answer_is_spoken_once_the_pen_rests(draw):
+    draw.evaluate("""() => { window.heard = []; const part = document.querySelector("[data-part=spoken]");
+      new MutationObserver(() => heard.push(part.textContent)).observe(part, { childList: true }); }""")
+    draw_strokes(draw, [[(140, 40 + 10 * i) for i in range(20)]])
+    assert draw.evaluate("heard") == []
+    draw.wait_for_function("heard.length > 0")
+    assert draw.evaluate("heard") == [part(draw, "verdict")]
+
+
+def test_logits_and_bits_are_shown_as_python_computes_them(draw):
+    draw_strokes(draw, ONE)
+    network, image = packed.PackedNetwork.load(MODEL), ink(draw)[None]
+    logits = [f"{logit:.1f}".replace("-", "−") for logit in network.logits(image)[0]]
+    shown = draw.locator(".draw-bars small").all_text_contents()
+    assert [a.replace("−0.0", "0.0") for a in shown] == [a.replace("−0.0", "0.0") for a in logits]
+    script = """() => [...document.querySelectorAll("figure canvas:not([data-part])")].map((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return [...data].filter((_, i) => i % 4 === 3).map((opacity) => opacity === 255); })"""
+    assert draw.evaluate(script) == [bits[0].tolist() for bits in network.hidden(image)]
+
+
+def test_the_size_that_is_shown_is_that_of_the_file(draw):
+    weights = int(packed.PackedNetwork.load(MODEL).summary().loc["total", "one_bit_weights"])
+    assert part(draw, "weights") == f"{weights:,} bits"
+    assert part(draw, "file") == f"{MODEL.stat().st_size:,} bytes"
+
+
+@pytest.mark.parametrize(("size", "scheme"), VIEWS)
+def test_nothing_jumps_while_one_draws(draw, size, scheme):
+    script = """() => [...document.querySelectorAll(".draw *, h2")].filter((it) => !it.matches(".draw-bar > span"))
+      .map((it) => { const { x, y, height } = it.getBoundingClientRect(); return [x, y, height].map(Math.round); })
+      .filter(([, , height]) => height > 30)"""
+    before = draw.evaluate(script)
+    draw_strokes(draw, ONE)
+    assert part(draw, "verdict").startswith("It reads a 1")
+    assert draw.evaluate(script) == before
+
+
+@pytest.mark.parametrize(("size", "scheme"), VIEWS)
+def test_what_is_pressed_is_large_enough_for_a_finger(draw, size, scheme):
+    sizes = [button.bounding_box() for button in draw.locator(".draw button").all()]
+    assert len(sizes) == 22
+    assert min(min(box["width"], box["height"]) for box in sizes) >= 44
+
+
+@pytest.mark.parametrize("size", [PHONE])
+def test_paper_and_answer_are_in_sight_together_on_a_phone(draw, size):
+    assert draw.locator(".draw-paper").bounding_box()["y"] > 0
+    bars = draw.locator(".draw-bars").bounding_box()
+    assert bars["y"] + bars["height"] <= PHONE["height"]
+
+
+@pytest.mark.parametrize(("size", "scheme"), VIEWS)
+def test_a_drawing_has_no_fault_of_accessibility(draw, size, scheme):
+    draw_strokes(draw, ONE)
+    draw.wait_for_function("document.querySelector('[data-part=spoken]').textContent")
+    draw.evaluate((resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
+    found = draw.evaluate("() => axe.run('.draw', { resultTypes: ['violations'] })")["violations"]
+    assert [(fault["id"], node["html"]) for fault in found for node in fault["nodes"]] == []
+
+
+def test_the_ink_follows_the_scheme(draw):
+    draw_strokes(draw, ONE)
+    script = "() => [...document.querySelector('.draw-paper').getContext('2d').getImageData(140, 140, 1, 1).data]"
+    assert max(draw.evaluate(script)[:3]) < 60
+    draw.locator("label.md-header__button[for=__palette_1]").click()
+    draw.wait_for_function(f"Math.min(...({script})().slice(0, 3)) > 200")
+
+
+def test_the_home_page_shows_a_digit_and_reads_another(page):
+    page.goto("")
+    page.locator(READY).wait_for(timeout=10_000)
+    assert part(page, "verdict").startswith("It reads a 0")
+    page.get_by_role("button", name="A 4 from the test set").press("Enter")
+    assert part(page, "verdict").startswith("It reads a 4")
+
+
+# Mishaps
+
+
+@pytest.mark.parametrize("address", ["draw/", ""])
+@pytest.mark.parametrize("options", [{"java_script_enabled": False}])
+def test_without_javascript_the_page_says_so(page, address, options):
+    page.goto(address)
+    assert not page.locator(".draw").is_visible()
+    assert page.locator("noscript > p", has_text="JavaScript").is_visible()
+
+
+def flipped(content):
+    return content[:20_000] + bytes([content[20_000] ^ 1]) + content[20_001:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: content[:-100], "in bytes"),
+        (lambda content: content[:5], "5 bytes, too few for a header"),
+        (flipped, "a content without the digest that it names"),
+        (lambda content: EXAMPLES.read_bytes(), "the format undefined"),
+        (lambda content: b"<!doctype html><title>Not found</title>", "a header of"),
+        (lambda content: b"", "0 bytes"),
+        (lambda content: content + b"more", "bytes that belong to no tensor"),
+        (lambda content: content.replace(b"[0,80]", b"[8,88]"), "gaps between them"),
+    ],
+)
+def test_a_damaged_network_is_refused_with_a_reason(page, damage, reason):
+    put(page, "model.safetensors", damage(MODEL.read_bytes()))
+    page.goto("draw/")
+    fault = page.get_by_role("alert").filter(has_text="This page cannot read digits now: model.safetensors")
+    fault.wait_for(timeout=10_000)
+    assert reason in fault.text_content()
+    assert not page.locator(".draw-paper").is_visible()
+
+
+def test_a_network_that_is_not_there_is_reported(page):
+    page.route("**/web/draw/model.safetensors", lambda route: route.fulfill(status=404))
+    page.goto("draw/")
+    page.get_by_role("alert").filter(has_text="model.safetensors is missing or damaged").wait_for(timeout=10_000)
+    assert "the server answered 404" in page.get_by_role("alert").text_content()
+
+
+@pytest.mark.parametrize("address", ["draw/", ""])
+def test_scripts_that_are_not_there_are_reported(page, address):
+    page.route("**/web/draw/views.js", lambda route: route.abort())
+    page.goto(address)
+    fault = page.get_by_role("alert").filter(has_text="its scripts are missing; reload the page")
+    fault.wait_for(timeout=10_000)
+    assert not page.locator(".draw-paper").is_visible()
+
+
+def test_from_a_file_the_page_says_that_it_wants_a_server(page, site):
+    page.goto((site / "draw" / "index.html").as_uri())
+    fault = page.get_by_role("alert").filter(has_text="python -m http.server")
+    fault.wait_for(timeout=10_000)
+    assert not page.locator(".draw-paper").is_visible()
+
+
+def test_every_single_flipped_bit_is_noticed(engine):
+    put(engine, "network", MODEL.read_bytes())
+    places = np.random.default_rng(0).integers(0, 8 * MODEL.stat().st_size, 300).tolist() + list(range(0, 640, 7))
+    script = """async (places) => {
+      const file = await fetchBytes("network");
+      const unnoticed = [];
+      for (const place of places) {
+        const damaged = Uint8Array.from(file);
+        damaged[place >> 3] ^= 1 << (place & 7);
+        const error = await readNetwork(damaged).catch((error) => error);
+        if (!(error instanceof FileError)) unnoticed.push(place);
+      }
+      return unnoticed;
+    }"""
+    assert compute(engine, script, places) == []
+
+
+def rewritten(change, path):
+    """The content of a small network's file, with its digest, after a change of its tensors or its description."""
+    random_network((20, 9, 3), False, torch.Generator().manual_seed(0)).save(path)
+    tensors = load_file(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    spec = json.loads(metadata["network"])
+    change(tensors, spec)
+    metadata["network"] = json.dumps(spec)
+    texts = metadata["network"] + metadata["provenance"]
+    digest = sha256(texts.encode() + b"".join(tensors[name].tobytes() for name in sorted(tensors)))
+    return to_safetensors(tensors, metadata | {"sha256": digest.hexdigest()})
+
+
+def with_entry(name, index, value, tensors, spec):
+    tensors[name][index] = value
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda tensors, spec: None, None),
+        (partial(with_entry, "0.threshold", 0, -255 * 20 - 1), "0.threshold out of range"),
+        (partial(with_entry, "0.threshold", 0, 255 * 20 + 2), "0.threshold out of range"),
+        (partial(with_entry, "1.scale", 0, np.nan), "1.scale with numbers that are not finite"),
+        (partial(with_entry, "1.shift", 2, np.inf), "1.shift with numbers that are not finite"),
+        (partial(with_entry, "0.weight", (8, 2), 16), "0.weight with bits beyond its 20 columns"),
+        (lambda tensors, spec: tensors.pop("1.shift"), "[] instead of [1.shift: F64 of 3]"),
+        (lambda tensors, spec: tensors.update(more=np.zeros(1)), "[more: F64 of 1] instead of []"),
+        (lambda tensors, spec: tensors.update({"0.threshold": np.zeros(9)}), "instead of [0.threshold: I32 of 9]"),
+        (lambda tensors, spec: spec.update(pixel_threshold=257), "a pixel threshold of 257"),
+        (lambda tensors, spec: spec.update(shape=[1, 4, 5]), "images of shape [1,4,5]"),
+        (lambda tensors, spec: spec.update(layers=[]), "no layers"),
+        (lambda tensors, spec: spec["layers"][1].update(shape=[3, 8]), "layer 1 of shape 3,8, which gets 9 inputs"),
+        (lambda tensors, spec: spec["layers"][0].update(shape=[9, 1, 4, 5]), "this page has dense layers only"),
+        (lambda tensors, spec: spec["layers"].insert(0, None), "layer 0 without a shape"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_though_its_digest_is_right(engine, change, reason, tmp_path):
+    put(engine, "network", rewritten(change, tmp_path / "network"))
+    script = """async () => {
+      const error = await readNetwork(await fetchBytes("network")).catch((error) => error);
+      return error instanceof Error ? [error instanceof FileError, error.message] : null;
+    }"""
+    outcome = compute(engine, script)
+    assert outcome is None if reason is None else outcome[0] and reason in outcome[1], outcome
+
+
+def test_over_plain_http_from_another_machine_all_but_the_digest_is_checked(page, server):
+    elsewhere = "http://elsewhere.test/"
+    page.route(
+        f"{elsewhere}**", lambda it: it.fulfill(response=it.fetch(url=it.request.url.replace(elsewhere, server)))
+    )
+    page.goto(f"{elsewhere}draw/")
+    page.locator(READY).wait_for(timeout=10_000)
+    assert page.evaluate("crypto.subtle === undefined")
+    put(page, "model.safetensors", MODEL.read_bytes()[:-100])
+    page.reload()
+    page.get_by_role("alert").filter(has_text="in bytes").wait_for(timeout=10_000)

@@ -1,0 +1,234 @@
+"""The built site, without a browser: what is in its files, and what makes its build fail."""
+
+import json
+import re
+import shutil
+from base64 import b64decode
+from importlib import import_module
+from inspect import getmodule
+from pathlib import Path
+from pkgutil import walk_packages
+
+import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
+from nbformat import v4
+
+import bnn_tutorial as bnn
+from bnn_tutorial import packed
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+TABLE = '<div><style scoped>b {}</style><table border="1" class="dataframe"><tr><th>loss</th></tr></table></div>'
+LISTING = '<style>.k {color: #080}</style><div class="highlight"><pre><span class="k">pass</span></pre></div>'
+
+
+def cell(source, data=None, **metadata):
+    outputs = [v4.new_output("display_data", data)] if data else []
+    return v4.new_code_cell(source, metadata=metadata, outputs=outputs)
+
+
+CELLS = {
+    "head": v4.new_markdown_cell(
+        "# A notebook\n\nThe sign is $q(x)$:\n\n$$\\operatorname{sign}(x) \\in [-1, 1], |x| < 1$$"
+    ),
+    "links": v4.new_markdown_cell("[faq](../docs/faq.md#clip-or-not), [API](../docs/api/ste.md#bnn_tutorial.ste.sign)"),
+    "exercise": v4.new_markdown_cell(
+        "<details><summary>Answer</summary>\n\nIt is **one**, $x$:\n\n```python\n1\n```\n\n</details>"
+    ),
+    "boilerplate": cell("import os", tags=["hide-cell"], summary="Handling <dependencies>"),
+    "hidden": cell("hidden = 1", {"text/plain": "a < b\n\n*c*"}, tags=["hide-input"]),
+    "plot": cell("plot()", {"image/png": PNG, "text/plain": "<Axes>"}, alt='A "step" at 0.'),
+    "table": cell("table", {"text/html": TABLE, "text/plain": "loss"}),
+    "listing": cell("Code(source)", {"text/html": LISTING, "text/plain": "pass"}),
+}
+
+
+@pytest.fixture
+def docs(tmp_path):
+    """A copy of the pages, with a notebook that has everything a notebook may have."""
+    return copy_docs(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory):
+    """The site built from such a copy, once for all who only look at it."""
+    return strict_build(copy_docs(tmp_path_factory.mktemp("example")))
+
+
+@pytest.fixture(scope="session")
+def html(example):
+    """Its page of that notebook."""
+    return (example / "notebooks" / "99" / "index.html").read_text(encoding="utf-8")
+
+
+def copy_docs(folder):
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    write_notebook(folder / "docs", CELLS)
+    return folder / "docs"
+
+
+def write_notebook(docs, cells):
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    text = json.dumps(v4.new_notebook(cells=list(cells.values()), metadata=kernel))
+    (docs / "notebooks" / "99.ipynb").write_text(text, encoding="utf-8")
+
+
+def strict_build(docs):
+    """Build the site of `docs` with the project's own configuration."""
+    site = docs.parent / "site"
+    config = load_config(str(ROOT / "mkdocs.yml"), strict=True, docs_dir=str(docs), site_dir=str(site))
+    config.nav.append("notebooks/99.ipynb")
+    config.plugins.on_startup(command="build", dirty=False)
+    build(config)
+    return site
+
+
+# What the site is made of
+
+
+def test_every_public_name_is_documented(site):
+    html = "".join(page.read_text(encoding="utf-8") for page in site.glob("api/*/index.html"))
+    modules = [
+        import_module(info.name) for info in walk_packages(bnn.__path__, "bnn_tutorial.") if "__" not in info.name
+    ]
+    objects = [getattr(module, name) for module in modules if module is not packed for name in module.__all__]
+    functions = [item for item in objects if callable(item)]
+    names = [f"{getmodule(item).__name__}.{item.__name__}" for item in functions]
+    assert [name for name in names if f'id="{name}"' not in html] == []
+
+
+def test_no_private_name_is_documented(site):
+    html = "".join(page.read_text(encoding="utf-8") for page in site.glob("api/*/index.html"))
+    assert re.findall(r'id="(bnn_tutorial\.[\w.]*\._[a-z]\w*)"', html) == []
+
+
+def test_examples_in_docstrings_are_shown_as_code(site):
+    quoted = [
+        page.parent.name for page in site.glob("api/*/index.html") if "<blockquote>" in page.read_text(encoding="utf-8")
+    ]
+    assert quoted == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_page_of_a_notebook_has_at_most_120_kb(site, notebook):
+    assert (site / "notebooks" / notebook.stem / "index.html").stat().st_size <= 120_000
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_can_be_downloaded_as_it_is(site, notebook):
+    assert (site / "notebooks" / notebook.stem / notebook.name).read_bytes() == notebook.read_bytes()
+
+
+def test_styles_are_in_files_that_the_pages_share(site, pages):
+    inline = [page.name for page in site.glob("**/*.html") if "<style" in page.read_text(encoding="utf-8")]
+    assert inline == []
+
+
+def test_every_page_has_a_card_to_share(site):
+    card = re.search(r'property="og:image" content="([^"]+)"', (site / "index.html").read_text(encoding="utf-8"))[1]
+    assert card == "https://bnn-tutorial.github.io/bnn_tutorial/assets/card.png"
+    assert (site / "assets" / "card.png").is_file()
+
+
+def test_hooks_and_templates_are_not_published(site):
+    assert not (site / "hooks").exists()
+    assert not (site / "overrides").exists()
+
+
+# What becomes of a notebook
+
+
+def test_folds_are_details_around_code(html):
+    fold = r'<details class="fold">\s*<summary>(.*?)</summary>\s*<div class="input highlight">'
+    assert re.findall(fold, html) == ["Handling &lt;dependencies&gt;", "Show the code"]
+
+
+def test_an_answer_is_rendered_as_markdown(html):
+    answer = re.search(r"<summary>Answer</summary>(.*?)</details>", html, re.DOTALL)[1]
+    assert "<strong>one</strong>" in answer
+    assert "<math" in answer
+    assert 'class="highlight"' in answer
+
+
+def test_an_output_is_no_markdown(html):
+    assert "a &lt; b\n\n*c*" in html
+
+
+def test_math_is_mathml_and_a_function_has_a_name(html):
+    assert '<mi>sign</mi><mo stretchy="false">' in html
+    assert '[</mo><mo form="prefix">−</mo>' in html  # the minus in [-1, 1] belongs to the number
+    assert "<mo>&#x0003C;</mo>" in html  # x < 1
+    assert "arithmatex" not in html
+
+
+def test_links_written_for_the_repository_lead_to_pages(html):
+    assert 'href="../../faq/#clip-or-not"' in html
+    assert 'href="../../api/ste/#bnn_tutorial.ste.sign"' in html
+
+
+def test_a_picture_is_a_file_with_its_alt_text_and_size(html, example):
+    assert 'src="figure-1.png" alt="A &quot;step&quot; at 0." width="1" height="1"' in html
+    assert (example / "notebooks" / "99" / "figure-1.png").read_bytes() == b64decode(PNG)
+
+
+def test_a_table_leaves_its_own_style_behind(html):
+    assert "<table><tr><th>loss</th></tr></table>" in html
+    assert "<style" not in html
+
+
+def test_the_search_finds_code_once_and_listings_not_at_all(example):
+    index = json.loads((example / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
+    found = [entry["title"] + entry["text"] for entry in index if entry["location"].startswith("notebooks/99/")]
+    assert "".join(found).count("hidden = 1") == 1
+    assert "A notebook" in "".join(found)
+    assert "pass" not in "".join(found)
+
+
+def test_buttons_lead_to_download_colab_and_the_editor(html):
+    assert re.search(r'href="(\S*/)?99.ipynb" download', html)
+    assert (
+        'href="https://colab.research.google.com/github/bnn-tutorial/bnn_tutorial/blob/main/notebooks/99.ipynb"' in html
+    )
+    assert 'href="https://github.com/bnn-tutorial/bnn_tutorial/edit/main/notebooks/99.ipynb"' in html
+
+
+# What makes the build fail
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "message"),
+    [
+        ("links", v4.new_markdown_cell("[a](../docs/nowhere.md)"), "nowhere.md"),
+        ("links", v4.new_markdown_cell("[a](98.ipynb)"), "98.ipynb"),
+        ("links", v4.new_markdown_cell("[a](../docs/faq.md#nowhere)"), "does not contain an anchor '#nowhere'"),
+        ("links", v4.new_markdown_cell("[`a`][bnn_tutorial.nowhere]"), "bnn_tutorial.nowhere"),
+        ("head", v4.new_markdown_cell("# A\n\n$x_1_2$"), "cannot read the formula"),
+        ("head", v4.new_markdown_cell("# A\n\n$\\nowhere$"), "cannot read the formula"),
+        ("plot", cell("plot()", {"image/png": PNG}), "has no alt text"),
+        (
+            "plot",
+            v4.new_code_cell("1 / 0", outputs=[v4.new_output("error", ename="ZeroDivisionError")]),
+            "ZeroDivision",
+        ),
+    ],
+)
+def test_a_fault_in_a_notebook_fails_the_build(docs, caplog, name, broken, message):
+    write_notebook(docs, CELLS | {name: broken})
+    with pytest.raises(Abort, match="Aborted with 1 warnings"):
+        strict_build(docs)
+    assert message in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [("[a](nowhere.md)", "nowhere.md"), ("[a](faq.md#nowhere)", "does not contain an anchor '#nowhere'")],
+)
+def test_a_broken_link_in_a_page_fails_the_build(docs, caplog, link, message):
+    with (docs / "references.md").open("a", encoding="utf-8") as page:
+        page.write(f"\n{link}\n")
+    with pytest.raises(Abort, match="Aborted with 1 warnings"):
+        strict_build(docs)
+    assert message in caplog.text
