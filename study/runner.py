@@ -105,3 +105,24 @@ def best(candidates: dict[str, Recipe], choices: Path) -> Recipe | None:
     scores = pd.read_csv(choices).set_index("name")["acc_test"] if choices.exists() else {}
     tried = bool(candidates) and all(name in scores for name in candidates)
     return candidates[max(candidates, key=scores.get)] if tried else None
+
+
+class Table:
+    """Rows of results in a CSV file, each written as soon as it is there: `table[name, seed]` is its accuracy."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+        self.scores = {(row["name"], row["seed"]): row["acc_test"] for row in self.rows}
+
+    def __contains__(self, run: tuple[str, int]) -> bool:
+        return run in self.scores
+
+    def __getitem__(self, run: tuple[str, int]) -> float:
+        return self.scores[run]
+
+    def add(self, name: str, seed: int, scores: dict, recipe: Recipe, data: str) -> None:
+        settings = {"settings": recipe.settings(), "data": data, "torch": version("torch")}
+        self.rows.append({"name": name, "seed": seed, **scores, **settings})
+        self.scores[name, seed] = scores["acc_test"]
+        _write(self.path, self.rows)
