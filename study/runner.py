@@ -70,7 +70,7 @@ def _write(results: Path, rows: list[dict]) -> None:
 def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Iterator[tuple[str, int, dict]]:
     """The rows as they are done. A run that fails does not take the others with it; its error comes last."""
     teacher = None
-    if any(recipes[name].taught for name, _ in todo):
+    if any(recipes[name].distilled for name, _ in todo):
         _, teacher = TEACHER.train(0, images("MNIST", held_out))
     if processes == 1:
         yield from ((name, seed, _row(recipes[name], seed, held_out, teacher)) for name, seed in todo)
@@ -92,12 +92,12 @@ def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Itera
 
 
 def _row(recipe: Recipe, seed: int, held_out: bool, teacher: nn.Module | None) -> dict:
-    """The last epoch's row, what the recipe says of the network also, the seconds of all epochs, and the images."""
+    """The last epoch's row, what the recipe measures besides, the seconds of all epochs, and the images."""
     data = images(recipe.data, held_out)
     history, model = recipe.train(seed, data, teacher, progress=False)
     last = history.drop(columns="seconds").round(4).to_dict("records")[-1]
-    also = recipe.also(model, data) if recipe.also else {}
-    return {**last, **also, "seconds": round(float(history["seconds"].sum()), 1), "data": data.name}
+    measured = recipe.measure(model, data) if recipe.measure else {}
+    return {**last, **measured, "seconds": round(float(history["seconds"].sum()), 1), "data": data.name}
 
 
 def best(candidates: dict[str, Recipe], choices: Path) -> Recipe | None:

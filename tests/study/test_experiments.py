@@ -152,7 +152,7 @@ def test_every_choice_belongs_to_a_recipe(scores):
 @pytest.mark.parametrize(("group", "recipe"), TAKEN.items())
 def test_what_a_recipe_takes_is_within_a_standard_error_of_the_best(scores, group, recipe):
     best = scores["acc_test"][scores["name"].str.startswith(group)].max()
-    taken = scores["acc_test"][scores["settings"] == recipe._replace(also=None).settings()].max()
+    taken = scores["acc_test"][scores["settings"] == recipe._replace(measure=None).settings()].max()
     assert taken >= best - (best * (1 - best) / 10_000) ** 0.5
 
 
@@ -259,18 +259,18 @@ def test_a_name_that_is_not_there_is_refused(run, capsys):
 
 
 def test_a_recipe_with_changes_keeps_the_rest():
-    recipe = recipes.TEN_EPOCHS._replace(taught=True, seeds=3)
+    recipe = recipes.TEN_EPOCHS._replace(distilled=True, seeds=3)
     changed = recipes.changed(recipe, epochs=3, network={"dropout": 0.5})
     assert changed.config == replace(recipe.config, epochs=3)
-    assert (changed.taught, changed.seeds) == (True, 3)
+    assert (changed.distilled, changed.seeds) == (True, 3)
     assert any(isinstance(module, torch.nn.Dropout) for module in changed.build())
 
 
 def test_settings_say_what_is_not_as_in_the_tutorial():
-    recipe = recipes.changed(recipes.TEN_EPOCHS, taught=True, loss=partial(bnn.cross_entropy, scale=0.1))
+    recipe = recipes.changed(recipes.TEN_EPOCHS, distilled=True, loss=partial(bnn.cross_entropy, scale=0.1))
     assert recipe.settings() == (
         "binary_mlp; learning_rate=0.003; clamp='step'; schedule=CosineAnnealingLR; "
-        "loss=cross_entropy(scale=0.1); taught"
+        "loss=cross_entropy(scale=0.1); distilled"
     )
     assert recipes.Recipe().settings() == "tutorial_mlp"
 
@@ -289,12 +289,12 @@ class Stub:
 def test_taught_recipes_learn_from_one_teacher_that_has_not_seen_the_scored_images(run, table, monkeypatch):
     stub = Stub()
     monkeypatch.setattr(runner, "TEACHER", stub)
-    table["taught"] = table["plain"]._replace(taught=True)
+    table["distilled"] = table["plain"]._replace(distilled=True)
     rows = run(held_out=True).set_index("name")
     held_out = tiny_images("MNIST", held_out=True)
     assert [data.name for data in stub.asked] == [held_out.name]
     assert torch.equal(stub.asked[0].train_images, held_out.train_images)
-    assert (rows.loc["taught", "loss_train"].values > rows.loc["plain", "loss_train"].values).all()
+    assert (rows.loc["distilled", "loss_train"].values > rows.loc["plain", "loss_train"].values).all()
 
 
 def test_without_taught_recipes_no_teacher_is_trained(run, monkeypatch):
@@ -331,6 +331,6 @@ def test_training_writes_the_network_and_how_it_was_made(tiny, small, tmp_path, 
 
 def test_a_taught_network_says_how_its_teacher_was_trained(tiny, small, tmp_path):
     stub, file = Stub(), tmp_path / "model.safetensors"
-    pretrained.train_and_save(file, small._replace(taught=True), tiny, "study.some", stub)
+    pretrained.train_and_save(file, small._replace(distilled=True), tiny, "study.some", stub)
     assert stub.asked == [tiny]
     assert packed.PackedNetwork.load(file).provenance["teacher"] == "epochs=1"
