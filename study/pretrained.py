@@ -15,9 +15,10 @@ import torch
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
 
+from .images import images
 from .recipes import AUGMENTED, Recipe
 from .settings import describe
-from .teacher import TEACHER, images
+from .teacher import TEACHER
 
 FILE = Path(packed.__file__).parent / "pretrained" / "mnist.safetensors"
 SEED = 0

@@ -1,8 +1,8 @@
 """Means, differences and their 95 % intervals, by Student's t: what each table says beside a score.
 
-Runs of two networks are compared unpaired, by Welch's interval: a seed that two unlike networks share gives them neither
-the same start nor the same errors, so there is nothing that pairing would cancel. An interval covers the luck of the
-seed, not that of which 10,000 images are in the test set.
+Runs of two networks are compared unpaired, by Welch's interval: a seed that two unlike networks share gives them
+neither the same start nor the same errors, so there is nothing that pairing would cancel. An interval covers the luck
+of the seed, not that of which 10,000 images are in the test set.
 """
 
 from __future__ import annotations

@@ -10,24 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import bnn_tutorial as bnn
-from bnn_tutorial.quantised import _STEPS
 
 
-def ternary(w: Tensor) -> Tensor:
-    scale = w.abs().mean((1, 2), keepdim=True).clamp(min=1e-5)
-    return (w / scale).round_().clamp_(-1, 1).mul_(scale)
-
-
-def quantised(w: Tensor, bits: int) -> Tensor:
-    step = _STEPS[bits] * w.square().mean(dim=2, keepdim=True).sqrt_().clamp_(min=1e-5)
-    largest = 2 ** (bits - 1) - 0.5
-    return (w / step).floor_().add_(0.5).clamp_(-largest, largest).mul_(step)
+def kept(weights: Tensor, forward_map: bnn.ForwardMap) -> Tensor:
+    """Latent weights (models, out, in) -> those that the map computes with: its rule's scale times levels, or all."""
+    rules = [bnn.kept_weights(SimpleNamespace(weight=w, forward_map=forward_map)) for w in weights]
+    return weights.clone() if rules[0] is None else torch.stack([scale * levels for _, levels, scale in rules])
 
 
 def train_together(
@@ -35,18 +30,16 @@ def train_together(
     rates: Sequence[float],
     seeds: Sequence[int],
     data: bnn.LabelledImages,
-    quantise: Callable[[Tensor], Tensor],
     epochs: int,
     augment: Callable[[Tensor], Tensor] | None = None,
     batch_size: int = 64,
 ) -> None:
-    """Train `models`, `bnn.binary_mlp`s of one shape, in place, each with a learning rate and a seed of its own.
+    """Train `models`, `bnn.binary_mlp`s of one shape and kind, in place, each with a rate and a seed of its own.
 
-    Args:
-        quantise: latent weights (models, out, in) -> those that the forward map computes with. Their gradient is taken
-            for that of the latent weights: the straight-through estimator.
+    The gradient of what a forward map keeps is taken for that of the latent weights: the straight-through estimator.
     """
     layers = list(zip(*models, strict=True))  # of the same place in all networks
+    forward_map = layers[0][0].forward_map
     weights = [torch.stack([layer.weight.detach() for layer in same]) for same in layers]
     norms = [nn.BatchNorm1d(w.shape[0] * w.shape[1]).requires_grad_(False) for w in weights]  # they start alike
     shifts = [p for norm in norms for p in (norm.weight, norm.bias)]
@@ -54,7 +47,7 @@ def train_together(
     rates_of = [rate.view(-1, 1, 1) for _ in weights]
     rates_of += [rate.repeat_interleave(len(p) // len(models)) for p in shifts]
     moves = [torch.zeros_like(p) for p in (*weights, *shifts)]
-    adam = torch.optim.Adam(moves, 1.0, fused=True)  # of rate 1: it moves zeros by its step, of which each takes its share
+    adam = torch.optim.Adam(moves, 1.0, fused=True)  # it moves zeros by its step; each network goes its share of it
     pixels, orders = bnn.scale_pixels(data.train_images), [torch.Generator().manual_seed(seed) for seed in seeds]
     batches, step = math.ceil(len(pixels) / batch_size), 0
     for _ in range(epochs):
@@ -63,7 +56,8 @@ def train_together(
             x = pixels[batch]
             if augment is not None:
                 x = augment(x.flatten(0, 1)).view_as(x)
-            leaves = [quantise(w).requires_grad_() for w in weights] + [p.detach().requires_grad_() for p in shifts]
+            leaves = [kept(w, forward_map).requires_grad_() for w in weights]
+            leaves += [p.detach().requires_grad_() for p in shifts]
             loss = F.cross_entropy(_forward(x.mT, leaves, norms, models), data.train_labels[batch], reduction="sum")
             for move, gradient in zip(moves, torch.autograd.grad(loss / batch.shape[1], leaves), strict=True):
                 move.grad = gradient
