@@ -20,10 +20,10 @@ from bnn_tutorial import packed
 from docs.web.make import c_template, digits
 from docs.web.make.prepare import prepare_strokes
 
-PAGE = Path(__file__).parents[2] / "docs" / "web" / "playground"
+DOCS = Path(__file__).parents[2] / "docs"
 MODULES = """async () => {
-  const names = ["web/playground/fold", "web/playground/write", "web/playground/c", "web/playground/digits", "web/draw/packed"];
-  Object.assign(window, ...(await Promise.all(names.map((name) => import(new URL(`../${name}.js`, location))))));
+  const names = ["engine/fold", "engine/write", "engine/c", "engine/read", "playground/digits/images"];
+  Object.assign(window, ...(await Promise.all(names.map((name) => import(new URL(`../web/${name}.js`, location))))));
   window.fetchBytes = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
 }"""
 TRAINED = ".train[data-result]"
@@ -50,7 +50,7 @@ def test_held_out_digits_are_none_of_those_to_train_on(full):
 def test_the_button_says_how_much_it_loads():
     size = digits.FILE.stat().st_size
     assert size <= 1_500_000
-    assert f"Load 4,000 digits ({size / 1e6:.1f} MB)" in (PAGE.parent / "overrides" / "train.html").read_text()
+    assert f"Load 4,000 digits ({size / 1e6:.1f} MB)" in (DOCS / "overrides" / "train.html").read_text()
 
 
 def test_the_template_is_what_to_c_writes_without_its_constants():
@@ -97,7 +97,7 @@ WRITE = """async ({ provenance, widths }) => {
   }));
   const folded = fold(layers);
   const text = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-  const template = new TextDecoder().decode(await fetchBytes("template.c"));
+  const template = new TextDecoder().decode(await fetchBytes("../web/engine/template.c"));
   return [text(await writeNetwork(folded, provenance)), writeC(template, folded, provenance)];
 }"""
 
@@ -404,7 +404,7 @@ def test_digits_that_do_not_come_can_be_asked_for_again(page, few):
 
 
 def test_a_worker_that_does_not_come_is_reported(fresh):
-    fresh.route("**/web/playground/worker.js", lambda route: route.abort())
+    fresh.route("**/web/playground/digits/worker.js", lambda route: route.abort())
     load_digits(fresh)
     press(fresh, "train")
     fresh.locator("[data-part=status]", has_text="The training failed").wait_for()
@@ -412,7 +412,7 @@ def test_a_worker_that_does_not_come_is_reported(fresh):
 
 
 def test_scripts_that_are_not_there_are_reported(page):
-    page.route("**/web/playground/own.js", lambda route: route.abort())
+    page.route("**/web/playground/digits/own.js", lambda route: route.abort())
     page.goto("playground/")
     fault = page.locator(".train").get_by_role("alert").filter(has_text="its scripts are missing; reload the page")
     fault.wait_for(timeout=10_000)
@@ -433,7 +433,7 @@ KEPT = "(text) => localStorage.setItem('bnn_tutorial.network', text)"
 )
 def test_a_kept_network_that_is_damaged_is_refused_and_the_shipped_one_reads(page, damage, reason):
     page.goto("404.html")
-    page.evaluate(KEPT, damage((PAGE.parent / "draw" / "model.safetensors").read_bytes()))
+    page.evaluate(KEPT, damage((DOCS / "web" / "draw" / "model.safetensors").read_bytes()))
     page.goto("draw/")
     page.locator(".draw-yours", has_text="The shipped network reads").wait_for()
     assert reason in page.locator(".draw-yours").text_content()

@@ -53,7 +53,7 @@ MODULES = """async () => {
 @pytest.fixture(scope="module")
 def engine(tab):
     """A page with the engine's exports as globals. It is the text of a script, on which nothing else runs."""
-    tab.goto("web/playground/learning.js")
+    tab.goto("web/engine/learning.js")
     tab.evaluate(MODULES)
     return tab
 
@@ -371,7 +371,7 @@ def test_the_rate_falls_along_half_a_cosine(engine, full):
 
 
 RUN = """({ digits, heldOut, epochs, stopAfter }) => new Promise((resolve) => {
-  const worker = new Worker(new URL("worker.js", location), { type: "module" });
+  const worker = new Worker(new URL("../playground/digits/worker.js", location), { type: "module" });
   const messages = [];
   worker.onmessage = ({ data }) => {
     messages.push(data);

@@ -1,6 +1,7 @@
 // The images to train on: MNIST's, loaded on request, and the reader's own among them.
 
-import { readSafetensors, require } from "../draw/safetensors.js";
+import { INK, PIXELS } from "../../engine/digit.js";
+import { readSafetensors, require } from "../../engine/safetensors.js";
 
 /**
  * @typedef {object} Images
@@ -12,8 +13,6 @@ import { readSafetensors, require } from "../draw/safetensors.js";
  */
 
 const FILE = "digits.safetensors.gz";
-export const PIXELS = 784;
-const FULL = 255;
 const GZIP = [0x1f, 0x8b]; // the first bytes
 const TIMES = 40; // that an own digit is there at most, for one among thousands has no weight
 const RATIO = 4; // images of MNIST to one of the reader's at least
@@ -70,5 +69,5 @@ export function mixed(digits, own) {
 
 /** As the trainer takes them: pixels from 0 to 1. @param {Images} set */
 export function scaled({ images, labels }) {
-  return { images: Float32Array.from(images, (pixel) => pixel / FULL), labels };
+  return { images: Float32Array.from(images, (pixel) => pixel / INK), labels };
 }
