@@ -10,23 +10,42 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import sync_playwright
 from screens import DESKTOP
 
 ROOT = Path(__file__).parents[2]
+PATH = "/bnn_tutorial"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
+SOURCES = [ROOT / name for name in ("docs", "notebooks", "bnn_tutorial", "mkdocs.yml")]
+
+
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The site, built strictly, once. Proxies that lead nowhere: a build that asks another host fails."""
-    folder = tmp_path_factory.mktemp("site") / "bnn_tutorial"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+def site():
+    """The site, built if it is missing or older than its sources, once for all processes that test."""
+    folder, stamp = ROOT / "site", ROOT / "build" / "site"  # the stamp tells when it was built without a fault
+    stamp.parent.mkdir(exist_ok=True)
+    with FileLock(f"{stamp}.lock"):
+        if not folder.exists() or not stamp.exists() or stamp.stat().st_mtime < newest(SOURCES):
+            build()
+            stamp.touch()
+    return folder
+
+
+def newest(sources):
+    files = [file for source in sources for file in [source, *source.rglob("*")] if "__pycache__" not in file.parts]
+    return max(file.stat().st_mtime for file in files)
+
+
+def build():
+    """Strictly, and with proxies that lead nowhere: a build that asks another host fails."""
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     environment = os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1"}
-    build = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert build.returncode == 0, build.stderr
-    return folder
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.fixture(scope="session")
@@ -36,17 +55,22 @@ def pages(site):
     return [file.relative_to(site).as_posix().removesuffix("index.html") for file in files]
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
+class Handler(SimpleHTTPRequestHandler):
+    """The site under a path, as on GitHub Pages."""
+
+    def translate_path(self, path):
+        return super().translate_path(path.removeprefix(PATH))
+
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture(scope="module")
 def server(site):
-    """The address of the site, under the same path as on GitHub Pages."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=site.parent)) as server:
+    """The address of the site."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site)) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{site.name}/"
+        yield f"http://127.0.0.1:{server.server_port}{PATH}/"
         server.shutdown()
 
 
