@@ -1,8 +1,9 @@
 """Notebooks as Markdown: MkDocs then renders, links, checks and indexes them like every other page.
 
-They come from the folder `notebooks` beside `docs`, and each is also put beside its page for download. Code and prose
-become Markdown here. Outputs wait in a table until the Markdown is rendered, so that nothing in them is taken for
-Markdown.
+mkdocs-jupyter makes a page of each notebook and puts the file beside it for download. Its own conversion is left aside:
+it inlines half a megabyte of styles in each page, neither follows nor checks links, and has no use for alt texts, folds
+and math. Code and prose become Markdown here. Outputs wait in a table until the Markdown is rendered, so that nothing
+in them is taken for Markdown.
 
 What a notebook can say in its cells' metadata: the tag `hide-cell` folds a cell away and `hide-input` its code only,
 `summary` is the line that unfolds it, and `alt` tells what is to be seen in its pictures.
@@ -19,6 +20,7 @@ import struct
 from base64 import b64decode
 from pathlib import Path
 
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
 log = logging.getLogger("mkdocs.hooks.notebooks")
@@ -27,28 +29,24 @@ FENCE = "~~~~"  # longer than what a cell's own text may hold
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class NotebookFile(File):
-    def is_documentation_page(self) -> bool:
-        return True
-
-
+@event_priority(100)  # before mkdocs-jupyter looks for notebooks
 def on_files(files, config):
+    """The notebooks stand beside the folder of the pages: a symbolic link is not one in every clone."""
     root = Path(config.docs_dir).parent
     for path in sorted((root / "notebooks").glob("*.ipynb")):
-        uri = f"notebooks/{path.name}"
-        files.append(NotebookFile(uri, str(root), config.site_dir, config.use_directory_urls))
-        copy = f"{uri.removesuffix('.ipynb')}/{path.name}"
-        files.append(File.generated(config, copy, abs_src_path=str(path)))
+        files.append(File(f"notebooks/{path.name}", str(root), config.site_dir, config.use_directory_urls))
     return files
 
 
 def on_pre_page(page, config, files):
-    if not isinstance(page.file, NotebookFile):
+    if not page.file.src_uri.endswith(".ipynb"):
         return page
+    vars(page).pop("render")  # mkdocs-jupyter's, which hides the page's own
     name = posixpath.basename(page.file.src_uri)
-    page.nb_url = f"{page.url}{name}"
-    page.edit_url = f"{config.repo_url}/edit/main/notebooks/{name}"
-    page.colab_url = f"{config.extra['colab_url']}/{name}"
+    page.nb_url = page.url + name  # mkdocs-jupyter's is wrong where the site has no address
+    if config.repo_url:
+        page.edit_url = f"{config.repo_url}/edit/main/notebooks/{name}"
+        page.colab_url = f"{config.extra['colab_url']}/{name}"
     notebook = json.loads(Path(page.file.abs_src_path).read_text(encoding="utf-8"))
     page.notebook = Notebook(notebook["cells"], page.file.src_uri)
     for uri, content in page.notebook.figures.items():

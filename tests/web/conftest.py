@@ -2,34 +2,30 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import pytest
 from filelock import FileLock
 from playwright.sync_api import sync_playwright
 from screens import DESKTOP
+from sites import ADDRESS, ROOT, strict_build
 
-ROOT = Path(__file__).parents[2]
-PATH = "/bnn_tutorial"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-
-SOURCES = [ROOT / name for name in ("docs", "notebooks", "bnn_tutorial", "mkdocs.yml")]
+SOURCES = [ROOT / name for name in ("docs", "notebooks", "bnn_tutorial", "tools", "mkdocs.yml")]
 
 
 @pytest.fixture(scope="session")
 def site():
-    """The site, built if it is missing or older than its sources, once for all processes that test."""
-    folder, stamp = ROOT / "site", ROOT / "build" / "site"  # the stamp tells when it was built without a fault
-    stamp.parent.mkdir(exist_ok=True)
+    """The site with an address, built if it is missing or older than its sources, once for all processes that test."""
+    folder, stamp = ROOT / "build" / "site" / "bnn_tutorial", ROOT / "build" / "site" / "built"
+    stamp.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{stamp}.lock"):
-        if not folder.exists() or not stamp.exists() or stamp.stat().st_mtime < newest(SOURCES):
-            build()
+        if not stamp.exists() or stamp.stat().st_mtime < newest(SOURCES):
+            stamp.unlink(missing_ok=True)
+            build(folder)
             stamp.touch()
     return folder
 
@@ -39,13 +35,13 @@ def newest(sources):
     return max(file.stat().st_mtime for file in files)
 
 
-def build():
-    """Strictly, and with proxies that lead nowhere: a build that asks another host fails."""
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    environment = os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+def build(folder):
+    """With proxies that lead nowhere: a build that asks another host fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("http_proxy", "https_proxy"):
+            patch.setenv(name, "http://127.0.0.1:9")
+        patch.setenv("NO_MKDOCS_2_WARNING", "1")
+        strict_build(ROOT / "docs", folder, ADDRESS)
 
 
 @pytest.fixture(scope="session")
@@ -55,22 +51,17 @@ def pages(site):
     return [file.relative_to(site).as_posix().removesuffix("index.html") for file in files]
 
 
-class Handler(SimpleHTTPRequestHandler):
-    """The site under a path, as on GitHub Pages."""
-
-    def translate_path(self, path):
-        return super().translate_path(path.removeprefix(PATH))
-
+class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture(scope="module")
 def server(site):
-    """The address of the site."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site)) as server:
+    """The address of the site, under the same path as on GitHub Pages."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=site.parent)) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}{PATH}/"
+        yield f"http://127.0.0.1:{server.server_port}/{site.name}/"
         server.shutdown()
 
 

