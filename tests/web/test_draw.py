@@ -337,6 +337,21 @@ def test_control_z_takes_back_strokes_but_in_the_search_it_is_the_search_s(draw)
     assert np.array_equal(ink(draw), prepare_strokes(ONE))
 
 
+PRESS = """([key, code]) => document.body.dispatchEvent(
+  new KeyboardEvent("keydown", { key, code, ctrlKey: true, bubbles: true }))"""
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "is_undo"),
+    [("Z", "KeyZ", True), ("я", "KeyZ", True), ("z", "KeyY", True), ("y", "KeyZ", False), ("w", "KeyZ", False)],
+    ids=["Caps Lock", "Cyrillic", "German", "German Y", "French W"],
+)
+def test_control_z_takes_back_a_stroke_on_every_keyboard(draw, key, code, is_undo):
+    draw_strokes(draw, ONE)
+    draw.evaluate(PRESS, [key, code])
+    assert ink(draw).any() != is_undo
+
+
 def test_the_answer_is_spoken_once_the_pen_rests(draw):
     draw.evaluate("""() => { window.heard = []; const part = document.querySelector("[data-part=spoken]");
       new MutationObserver(() => heard.push(part.textContent)).observe(part, { childList: true }); }""")
@@ -465,6 +480,18 @@ def test_scripts_that_are_not_there_are_reported(page, address):
     fault = page.get_by_role("alert").filter(has_text="its scripts are missing; reload the page")
     fault.wait_for(timeout=10_000)
     assert not page.locator(".draw-paper").is_visible()
+
+
+def test_scripts_that_are_sent_as_text_are_reported_as_that(page):
+    page.route("**/web/**/*.js", lambda it: it.fulfill(response=it.fetch(), content_type="text/plain"))
+    page.goto("draw/")
+    page.get_by_role("alert").filter(has_text="the server sends its scripts as text/plain").wait_for(timeout=10_000)
+
+
+def test_a_script_that_the_browser_does_not_understand_is_reported(page):
+    page.route("**/web/draw/views.js", lambda it: it.fulfill(body="let let", content_type="text/javascript"))
+    page.goto("draw/")
+    page.get_by_role("alert").filter(has_text="this browser cannot run its scripts").wait_for(timeout=10_000)
 
 
 def test_from_a_file_the_page_says_that_it_wants_a_server(page, site):

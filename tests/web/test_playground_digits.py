@@ -369,6 +369,22 @@ def test_a_key_labels_nothing_where_the_paper_is_empty_or_one_types(fresh):
     assert fresh.locator(".train-own button").count() == 0
 
 
+@pytest.mark.parametrize(
+    ("press", "label"),
+    [
+        ({"key": "&", "code": "Digit1"}, "1"),
+        ({"key": "٣", "code": "Digit3"}, "3"),
+        ({"key": "!", "shiftKey": True}, None),
+    ],
+    ids=["French", "Arabic", "with Shift"],
+)
+def test_a_digits_key_is_known_on_every_keyboard(fresh, press, label):
+    draw_strokes(fresh, ONE)
+    script = "(press) => document.body.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, ...press }))"
+    fresh.evaluate(script, {"code": "Digit1"} | press)
+    assert fresh.locator(".train-own b").all_text_contents() == ([label] if label else [])
+
+
 def test_a_held_out_digit_does_not_become_one_to_train_on(trained):
     trained.get_by_role("button", name="A 4 from the held-out digits").click()
     trained.keyboard.press("4")
@@ -398,7 +414,7 @@ def test_digits_that_do_not_come_can_be_asked_for_again(page, few):
     page.route("**/digits.safetensors.gz", lambda route: route.fulfill(body=gzip.compress(gzip.decompress(few)[:-9])))
     page.goto("playground/")
     press(page, "load")
-    page.locator("[data-part=status]", has_text="The digits cannot be loaded (found").wait_for()
+    page.locator("[data-part=status]", has_text="The digits cannot be loaded: found").wait_for()
     page.route("**/digits.safetensors.gz", lambda route: route.fulfill(body=few))
     load_digits(page)
 
@@ -409,6 +425,39 @@ def test_a_worker_that_does_not_come_is_reported(fresh):
     press(fresh, "train")
     fresh.locator("[data-part=status]", has_text="The training failed").wait_for()
     assert fresh.locator(".train[data-state=ready] [data-part=train][aria-disabled=false]").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("browser_has", "reason"),
+    [
+        (
+            "window.Worker = class { constructor() { throw new Error('workers are forbidden'); } }",
+            "workers are forbidden",
+        ),
+        ("delete window.Worker", "Worker is not defined"),
+    ],
+)
+def test_a_browser_without_workers_says_so_and_trains_no_more(page, few, browser_has, reason):
+    page.add_init_script(browser_has)
+    load_digits(opened(page, few))
+    press(page, "train")
+    page.locator("[data-part=status]", has_text=f"The training failed ({reason})").wait_for()
+    assert page.locator(".train[data-state=ready]").count() == 1
+
+
+def test_a_worker_that_is_sent_as_text_is_reported_as_that(fresh):
+    fresh.route("**/digits/worker.js", lambda it: it.fulfill(response=it.fetch(), content_type="text/plain"))
+    load_digits(fresh)
+    press(fresh, "train")
+    fresh.locator("[data-part=status]", has_text="the server sends its scripts as text/plain").wait_for()
+
+
+def test_a_browser_that_cannot_unpack_the_digits_says_so(page, few):
+    page.add_init_script("delete window.DecompressionStream")
+    press(opened(page, few), "load")
+    page.locator(
+        "[data-part=status]", has_text="The digits cannot be loaded: this browser cannot unpack them"
+    ).wait_for()
 
 
 def test_scripts_that_are_not_there_are_reported(page):

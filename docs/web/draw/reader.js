@@ -58,7 +58,7 @@ export class Reader {
 
   listen() {
     addEventListener("keydown", (event) => {
-      const isUndo = event.key === "z" && !event.shiftKey && (event.ctrlKey || event.metaKey);
+      const isUndo = letterOf(event) === "z" && !event.shiftKey && (event.ctrlKey || event.metaKey);
       if (!isUndo || event.target instanceof HTMLInputElement) return; // the search has its own
       event.preventDefault();
       this.sketch.undo();
@@ -129,6 +129,14 @@ export class Reader {
     this.repaints.forEach((paint) => paint());
     if (!this.find("clear")) this.begin(images.subarray(0, PIXELS));
   }
+}
+
+/**
+ * The letter, whatever Caps Lock says; of a layout without Latin letters, the one that stands there on others.
+ * @param {KeyboardEvent} event
+ */
+function letterOf({ key, code }) {
+  return (/^[a-z]$/i.test(key) ? key : code.replace("Key", "")).toLowerCase();
 }
 
 /**

@@ -83,10 +83,11 @@ class Page {
   }
 
   /** A digit's key, unless it is typed into something. @param {KeyboardEvent} event */
-  labelByKey({ key, target, ctrlKey, metaKey, altKey }) {
-    if (!/^[0-9]$/.test(key) || ctrlKey || metaKey || altKey || !(target instanceof Element)) return;
+  labelByKey({ key, code, shiftKey, target, ctrlKey, metaKey, altKey }) {
+    const [digit] = /^[0-9]$/.exec(key) ?? (shiftKey ? "" : code).match(/(?<=^Digit)[0-9]/) ?? []; // by name, or by place
+    if (!digit || ctrlKey || metaKey || altKey || !(target instanceof Element)) return;
     const isHere = target === document.body || this.root.contains(target);
-    if (isHere && !target.matches("input, select, textarea") && !this.reader.sketch.isEmpty) this.label(Number(key));
+    if (isHere && !target.matches("input, select, textarea") && !this.reader.sketch.isEmpty) this.label(Number(digit));
   }
 
   /** What is on the paper becomes one of the reader's digits. @param {number} label */
@@ -123,7 +124,7 @@ class Page {
         heldOut.labels.length.toLocaleString("en")} held out to measure with. Draw some of yours, or train at once.`);
     } catch (error) {
       this.root.dataset.state = "idle";
-      this.announce(`The digits cannot be loaded (${reason(error)}). Is the host in reach? Try again.`);
+      this.announce(`The digits cannot be loaded: ${reason(error)}.`);
     }
   }
 
@@ -131,15 +132,29 @@ class Page {
     if (!this.digits || this.worker) return;
     const epochs = Number(/** @type {HTMLSelectElement} */ (this.part("epochs")).value);
     const plan = this.plan(epochs);
-    const { images, labels } = scaled(mixed(this.digits.train, this.own.digits));
     for (const curve of Object.values(this.curves)) curve.start(epochs);
     this.setTraining(true);
     this.announce(`Training on ${plan.data}`);
-    this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+    try {
+      this.start(plan, scaled(mixed(this.digits.train, this.own.digits)), scaled(this.digits.heldOut));
+    } catch (error) { // a browser may have no workers, or allow none
+      this.fail(reason(error));
+    }
+  }
+
+  /**
+   * @param {Plan} plan
+   * @param {import("../../engine/trainer.js").Digits} digits
+   * @param {import("../../engine/trainer.js").Digits} heldOut
+   */
+  start(plan, digits, heldOut) {
+    const script = new URL("worker.js", import.meta.url);
+    this.worker = new Worker(script, { type: "module" });
     this.worker.addEventListener("message", ({ data }) => this.receive(data, plan));
-    this.worker.addEventListener("error", ({ message }) => this.fail(message || "its script is missing"));
-    const start = { type: "start", images, labels, heldOut: scaled(this.digits.heldOut), epochs, seed: SEED };
-    this.worker.postMessage(start, [images.buffer, start.heldOut.images.buffer]);
+    this.worker.addEventListener("error", async ({ message }) =>
+      this.fail(message || (await whyUnloaded(script.href))));
+    const start = { type: "start", ...digits, heldOut, epochs: plan.epochs, seed: SEED };
+    this.worker.postMessage(start, [digits.images.buffer, heldOut.images.buffer]);
   }
 
   /** @param {number} epochs @returns {Plan} */
