@@ -32,7 +32,16 @@ from .forward_maps import (
     ternary_weights,
     weight_bits,
 )
-from .layers import BinaryInput, GenConv2d, GenDense, binary_layers, clamp_latent_weights_, eval_mode, latent_weights
+from .layers import (
+    BinaryInput,
+    GenConv2d,
+    GenDense,
+    QuantisedInput,
+    binary_layers,
+    clamp_latent_weights_,
+    eval_mode,
+    latent_weights,
+)
 from .losses import Loss, cross_entropy, squared_hinge
 from .models import binary_convnet, binary_mlp, tutorial_mlp
 from .optimisers import Bop, adam
