@@ -25,8 +25,6 @@ from .recipes import (
     augment,
     changed,
     control,
-    mirror_descent,
-    prox_quant,
 )
 from .runner import run_missing
 
@@ -52,8 +50,6 @@ BOP = {
     for adaptivity in (1e-4, 1e-3, 1e-2)
     for threshold in (1e-8, 1e-7, 1e-6)
 }
-PROXIMAL = {f"ProxQuant, strength {strength}": prox_quant(strength) for strength in (1e-8, 1e-7, 1e-6)}
-MIRROR = {f"mirror descent, growth {growth}": mirror_descent(growth) for growth in (1.0002, 1.0005, 1.001)}
 LONG = {f"60 epochs, learning rate {rate}": changed(SIXTY_EPOCHS, learning_rate=rate) for rate in (0.003, 0.01)}
 CONTROLS_10, CONTROLS_60 = (
     {
@@ -77,7 +73,7 @@ ONE_BIT = {
     "1-bit input, teacher": ONE_BIT_INPUT,
 }
 CLOSE = RATES | AUGMENTATION | TEACHER | CONTROLS_10
-CLEAR = BATCHES | SCALES | DROPOUT | BOP | PROXIMAL | MIRROR | LONG | CONTROLS_60 | RATES_OF_RECORDS | ONE_BIT
+CLEAR = BATCHES | SCALES | DROPOUT | BOP | LONG | CONTROLS_60 | RATES_OF_RECORDS | ONE_BIT
 RECIPES = {name: recipe._replace(seeds=3) for name, recipe in CLOSE.items()} | {
     name: recipe._replace(seeds=1) for name, recipe in CLEAR.items()
 }

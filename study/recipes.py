@@ -13,7 +13,6 @@ from torch import nn
 
 import bnn_tutorial as bnn
 
-from .optimisers import MirrorDescent, ProxQuant, mirrored_linear, real_linear
 from .settings import TUTORIAL, describe, typed
 
 
@@ -67,16 +66,6 @@ def changed(recipe: Recipe, distilled: bool | None = None, network: dict | None 
     build = partial(recipe.build, **network) if network else recipe.build
     distilled = recipe.distilled if distilled is None else distilled
     return recipe._replace(config=replace(recipe.config, **settings), build=build, distilled=distilled)
-
-
-def prox_quant(strength: float) -> Recipe:
-    return changed(TEN_EPOCHS, optimizer=partial(ProxQuant, strength=strength), network={"forward_map": real_linear})
-
-
-def mirror_descent(growth: float) -> Recipe:
-    """Without clamping, which is no part of it."""
-    optimizer = partial(MirrorDescent, growth=growth)
-    return changed(TEN_EPOCHS, clamp=None, optimizer=optimizer, network={"forward_map": mirrored_linear})
 
 
 def augment(strength: float) -> partial:
