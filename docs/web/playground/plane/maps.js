@@ -4,17 +4,17 @@ import { drawMark, emptied, paletteOf } from "./paint.js";
 
 /**
  * @typedef {import("./datasets.js").Dataset} Dataset
- * @typedef {import("./learning.js").Network} Network
+ * @typedef {import("../../engine/learning.js").Network} Network
  * @typedef {import("./paint.js").Colours} Colours
  */
 
 export const EDGE = 1.12; // the map shows [-EDGE, EDGE] in both directions
-const SIDE = 56; // places in a row
+const ROW = 56; // places
 
 /** The places of a map, from its upper left corner on. */
-const PLACES = Float64Array.from({ length: 2 * SIDE * SIDE }, (_, i) => {
+const PLACES = Float64Array.from({ length: 2 * ROW * ROW }, (_, i) => {
   const at = i >> 1;
-  const share = ((i % 2 ? Math.floor(at / SIDE) : at % SIDE) + 0.5) / SIDE;
+  const share = ((i % 2 ? Math.floor(at / ROW) : at % ROW) + 0.5) / ROW;
   return (i % 2 ? 1 - 2 * share : 2 * share - 1) * EDGE;
 });
 
@@ -22,9 +22,9 @@ const PLACES = Float64Array.from({ length: 2 * SIDE * SIDE }, (_, i) => {
 export class Maps {
   constructor() {
     this.canvas = document.createElement("canvas");
-    this.canvas.width = this.canvas.height = SIDE;
+    this.canvas.width = this.canvas.height = ROW;
     this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    this.image = this.context.createImageData(SIDE, SIDE);
+    this.image = this.context.createImageData(ROW, ROW);
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.palette = new Uint32Array(256);
     /** @type {Network["layers"]} */
@@ -48,7 +48,7 @@ export class Maps {
    * @param {Network} network
    */
   evaluate(network) {
-    network.forward(PLACES, SIDE * SIDE);
+    network.forward(PLACES, ROW * ROW);
     this.layers = network.layers;
   }
 

@@ -1,8 +1,11 @@
 // Folding: a trained layer becomes bits and whole numbers. The twin of bnn_tutorial/packed/folding.py, with the same
 // steps in float64, each in the order written there.
 
+import { INK } from "./digit.js";
+import { EPSILON } from "./norm.js";
+
 /**
- * @typedef {Float32Array | Float64Array} Floats
+ * @typedef {import("./learning.js").Floats} Floats
  *
  * @typedef {object} Norm batch norm in evaluation mode: weight * (x - mean) / sqrt(variance + EPSILON) + bias
  * @property {Floats} weight γ
@@ -25,15 +28,12 @@
  * @property {Float64Array<ArrayBuffer>} [shift]
  */
 
-const UNIT = 255; // a pixel of full ink, 1.0 for the model
-const EPSILON = 1e-5; // of batch norm
-
 /**
  * @param {TrainedLayer[]} layers of which the first takes pixels
  * @returns {FoldedLayer[]}
  */
 export function fold(layers) {
-  return layers.map((layer, i) => foldLayer(layer, i ? 1 : UNIT, i === layers.length - 1));
+  return layers.map((layer, i) => foldLayer(layer, i ? 1 : INK, i === layers.length - 1));
 }
 
 /** @param {TrainedLayer} layer @param {number} unit of its inputs: 255 for pixels, 1 for signs @param {boolean} isLast */

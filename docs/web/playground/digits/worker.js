@@ -1,12 +1,12 @@
 // Trains in a thread of its own, so that the page stays awake. One worker, one training: `Start` begins it, and
 // {type: "stop"} ends it early. It answers with the other messages.
 
-import { Trainer, checkDigits } from "./trainer.js";
+import { Trainer, checkDigits } from "../../engine/trainer.js";
 
 /**
- * @typedef {import("./fold.js").TrainedLayer} TrainedLayer
- * @typedef {import("./trainer.js").Digits} Digits
- * @typedef {import("./trainer.js").Means} Means
+ * @typedef {import("../../engine/fold.js").TrainedLayer} TrainedLayer
+ * @typedef {import("../../engine/trainer.js").Digits} Digits
+ * @typedef {import("../../engine/trainer.js").Means} Means
  *
  * @typedef {Digits & {type: "start", heldOut: Digits, epochs: number, seed: number}} Start
  * @typedef {Means & {type: "progress", epoch: number, secondsLeft: number}} Progress the means since the last one
@@ -64,9 +64,9 @@ class Meter {
   }
 }
 
-/** What is worth keeping of a layer. @param {import("./learning.js").Network["layers"][0]} layer */
+/** What is worth keeping of a layer. @param {import("../../engine/learning.js").Network["layers"][0]} layer */
 function plain({ inputs, outputs, weight, norm }) {
-  const { weight: gamma, bias: beta, mean, variance } = /** @type {import("./norm.js").BatchNorm} */ (norm);
+  const { weight: gamma, bias: beta, mean, variance } = /** @type {import("../../engine/norm.js").BatchNorm} */ (norm);
   return { inputs, outputs, weight, norm: { weight: gamma, bias: beta, mean, variance } };
 }
 

@@ -1,6 +1,6 @@
 // Points in the plane, of two classes: what the network is to tell apart. All lie within [-1, 1] or nearly so.
 
-import { Random } from "./random.js";
+import { Random } from "../../engine/random.js";
 
 /**
  * @typedef {import("./state.js").Point} Point

@@ -1,10 +1,10 @@
 // The digits that the reader drew and labelled: a list of thumbnails, each of which is a button that removes it.
 
-import { paintSquares } from "../draw/views.js";
+import { SIDE } from "../../engine/digit.js";
+import { paintSquares } from "../../draw/views.js";
 
-/** @typedef {import("./digits.js").OwnDigit} OwnDigit */
+/** @typedef {import("./images.js").OwnDigit} OwnDigit */
 
-const SIDE = 28; // of a thumbnail
 const MOST = 100;
 
 export class OwnDigits {

@@ -2,6 +2,8 @@
 // dot product K - 2c: an XOR, then a popcount, which counts the ones. Here it goes by words of 32 bits, as many as
 // JavaScript's bitwise operators take.
 
+import { INK } from "./digit.js";
+
 /**
  * @typedef {object} Layer
  * @property {number} inputs
@@ -19,10 +21,9 @@
 
 const WORD = 32; // bits
 const PIXEL_BITS = 8;
-export const MAX_PIXEL = 255; // 1.0 for the model
 
 /** A trained network that is ready to read images. */
-export class Network {
+export class PackedNetwork {
   /**
    * @param {number | null} pixelThreshold pixels from this value on are +1, the others -1; null: it takes all 8 bits
    * @param {HiddenLayer[]} hidden
@@ -56,7 +57,7 @@ export class Network {
       sums = sumsOfSigns(packBits(bits, 1), this.layers[i + 1]);
       return bits;
     });
-    const unit = hidden.length || pixelThreshold !== null ? 1 : MAX_PIXEL; // of what the last layer sums up
+    const unit = hidden.length || pixelThreshold !== null ? 1 : INK; // of what the last layer sums up
     const { scale, shift } = this.output;
     const logits = Float64Array.from(sums, (sum, i) => (sum / unit) * scale[i] + shift[i]);
     return { hidden, logits, digit: logits.indexOf(Math.max(...logits)) };
@@ -87,7 +88,7 @@ export function wordsFor(bits) {
  * @param {number} [mask] the bits of a value that are looked at
  * @returns {Uint32Array} bit k % 32 of word k / 32 is value k
  */
-function packBits(values, threshold, mask = MAX_PIXEL) {
+function packBits(values, threshold, mask = INK) {
   const words = new Uint32Array(wordsFor(values.length));
   for (let k = 0; k < values.length; k++) if ((values[k] & mask) >= threshold) words[k >>> 5] |= 1 << (k & 31);
   return words;

@@ -7,7 +7,8 @@ import { Parameter } from "./parameter.js";
  * @typedef {import("./learning.js").FloatsConstructor} FloatsConstructor
  */
 
-const [EPSILON, MOMENTUM] = [1e-5, 0.1]; // as in `torch.nn.BatchNorm1d`
+export const EPSILON = 1e-5; // as in `torch.nn.BatchNorm1d`, and so is
+const MOMENTUM = 0.1;
 
 /** y = a + b */
 export class Bias {

@@ -1,5 +1,6 @@
 // The training of a network on digits, batch by batch: the settings, and the loop's body.
 
+import { DIGITS, PIXELS } from "./digit.js";
 import { Network } from "./learning.js";
 import { Random } from "./random.js";
 
@@ -8,13 +9,12 @@ import { Random } from "./random.js";
  * @typedef {{loss: number, flipRatio: number}} Means flipRatio: the share of all weights that flip in a step
  */
 
-const [PIXELS, CLASSES] = [784, 10];
 const BATCH = 64; // digits at most
 const RATE = 0.003; // at the start
 
 /** @type {import("./learning.js").Options} as in notebook 03 */
 export const OPTIONS = {
-  widths: [PIXELS, 300, 100, CLASSES],
+  widths: [PIXELS, 300, 100, DIGITS],
   binaryWeights: true,
   activation: "sign",
   estimator: "clipped",
@@ -91,7 +91,7 @@ export class Trainer {
 /** @param {Digits} digits @param {string} name */
 export function checkDigits({ images, labels }, name) {
   const largest = labels.reduce((a, b) => Math.max(a, b), 0);
-  if (labels.length && images.length === PIXELS * labels.length && largest < CLASSES) return;
+  if (labels.length && images.length === PIXELS * labels.length && largest < DIGITS) return;
   const got = `${labels.length} labels up to ${largest} and ${images.length} pixels`;
-  throw new Error(`expected ${name} with labels below ${CLASSES} and ${PIXELS} pixels for each, got ${got}`);
+  throw new Error(`expected ${name} with labels below ${DIGITS} and ${PIXELS} pixels for each, got ${got}`);
 }

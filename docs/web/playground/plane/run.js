@@ -1,12 +1,12 @@
 // A network on its way through the data: epochs, batches, steps, and the record of all that.
 
 import { Course } from "./course.js";
-import { Network } from "./learning.js";
-import { Random } from "./random.js";
+import { Network } from "../../engine/learning.js";
+import { Random } from "../../engine/random.js";
 
 /**
  * @typedef {import("./datasets.js").Dataset} Dataset
- * @typedef {import("./learning.js").Options} Options
+ * @typedef {import("../../engine/learning.js").Options} Options
  * @typedef {import("./state.js").State} State
  */
 

@@ -1,10 +1,10 @@
 // The numbers that the activation is applied to: how far they are spread, and how many of them get a slope.
 
-import { ESTIMATORS, sign } from "./learning.js";
+import { activationOf } from "../../engine/learning.js";
+import { optionsOf } from "./run.js";
 
 /**
  * @typedef {import("./run.js").Run} Run
- * @typedef {import("./state.js").State} State
  *
  * @typedef {object} Sums
  * @property {number[]} sums of all hidden layers
@@ -14,20 +14,13 @@ import { ESTIMATORS, sign } from "./learning.js";
 
 const NOTABLE = 0.1; // the least slope that is counted as one
 
-/** The hidden layers' activation and the slope that the backward pass takes. @param {State} state */
-export function activationOf({ activation, estimator, clip }) {
-  if (activation === "tanh") return { value: Math.tanh, slope: (/** @type {number} */ x) => 1 - Math.tanh(x) ** 2 };
-  const slope = ESTIMATORS[/** @type {keyof typeof ESTIMATORS} */ (estimator)];
-  return { value: sign, slope: (/** @type {number} */ x) => slope(x, clip) };
-}
-
 /**
  * Of all points, in each hidden layer, as the last evaluation left them there.
  * @param {Run} run
  * @returns {Sums}
  */
 export function sumsOf({ network, data, state }) {
-  const { slope } = activationOf(state);
+  const { slope } = activationOf(optionsOf(state));
   const layers = network.layers.slice(0, -1).map(({ y, outputs }) => y.subarray(0, data.count * outputs));
   const sums = layers.flatMap((layer) => Array.from(layer));
   return {

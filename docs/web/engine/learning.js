@@ -18,7 +18,7 @@ import { multiply, multiplyOuter, multiplyTransposed } from "./products.js";
  * @typedef {Float32Array | Float64Array} Floats
  * @typedef {Float32ArrayConstructor | Float64ArrayConstructor} FloatsConstructor
  * @typedef {(x: number, clip: number) => number} Slope
- * @typedef {{value: (y: number) => number, slope: Slope}} Activation
+ * @typedef {{value: (y: number) => number, slope: (y: number) => number}} Activation
  * @typedef {{uniform: () => number}} Random numbers in [0, 1)
  *
  * @typedef {object} Options
@@ -104,7 +104,7 @@ class Layer {
   /** From ∂z, which `d` holds, to all that is learned. @param {number} count @param {Floats} [dx] where ∂x is wanted */
   backward(count, dx) {
     const { W, w, x, y, d, normOrBias, activation, options } = this;
-    for (let i = 0; i < count * this.outputs; i++) d[i] *= activation.slope(y[i], options.clip); // now d holds ∂y
+    for (let i = 0; i < count * this.outputs; i++) d[i] *= activation.slope(y[i]); // now d holds ∂y
     normOrBias.backward(d, count); // and now ∂a
     const isStopped = options.binaryWeights && options.estimator === "none"; // then ∂W stays 0
     if (!isStopped) multiplyOuter(this, d, x, W.gradient, count);
@@ -197,10 +197,16 @@ export class Network {
 /** @type {Activation} */
 const LINEAR = { value: (y) => y, slope: () => 1 };
 
-/** Of the hidden layers. @param {Options} options @returns {Activation} */
-function activationOf({ activation, estimator }) {
+/**
+ * Of the hidden layers, and the slope that the backward pass takes for its derivative.
+ * @param {Pick<Options, "activation" | "estimator" | "clip">} options
+ * @returns {Activation}
+ */
+export function activationOf({ activation, estimator, clip }) {
   if (activation === "tanh") return { value: Math.tanh, slope: ESTIMATORS.tanh }; // its true slope
-  return { value: sign, slope: ESTIMATORS[estimator] };
+  /** @type {Slope} */
+  const slope = ESTIMATORS[estimator];
+  return { value: sign, slope: (y) => slope(y, clip) };
 }
 
 /**

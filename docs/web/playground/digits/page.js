@@ -1,14 +1,15 @@
 // "Train your own digits": load, draw and label, train in a worker, read with the result, and take it away.
 
-import { Reader } from "../draw/reader.js";
-import { keep } from "../draw/stored.js";
+import { DIGITS, PIXELS } from "../../engine/digit.js";
+import { Reader } from "../../draw/reader.js";
+import { keep } from "../../draw/stored.js";
 import { Curve } from "./curve.js";
-import { loadDigits, mixed, PIXELS, scaled, timesFor } from "./digits.js";
+import { loadDigits, mixed, scaled, timesFor } from "./images.js";
 import { OwnDigits } from "./own.js";
 import { asC, countRight, download, pack } from "./result.js";
 
 /**
- * @typedef {import("./digits.js").Digits} Digits
+ * @typedef {import("./images.js").Digits} Digits
  * @typedef {import("./result.js").Result} Result
  *
  * @typedef {import("./worker.js").Progress} Progress
@@ -74,7 +75,7 @@ class Page {
   // The reader's digits
 
   addLabels() {
-    for (let label = 0; label < 10; label++) {
+    for (let label = 0; label < DIGITS; label++) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
       button.addEventListener("click", () => this.label(label));
       this.part("labels").append(button);
@@ -82,18 +83,19 @@ class Page {
   }
 
   /** A digit's key, unless it is typed into something. @param {KeyboardEvent} event */
-  labelByKey({ key, target, ctrlKey, metaKey, altKey }) {
-    if (!/^[0-9]$/.test(key) || ctrlKey || metaKey || altKey || !(target instanceof Element)) return;
+  labelByKey({ key, code, shiftKey, target, ctrlKey, metaKey, altKey }) {
+    const [digit] = /^[0-9]$/.exec(key) ?? (shiftKey ? "" : code).match(/(?<=^Digit)[0-9]/) ?? []; // by name, or by place
+    if (!digit || ctrlKey || metaKey || altKey || !(target instanceof Element)) return;
     const isHere = target === document.body || this.root.contains(target);
-    if (isHere && !target.matches("input, select, textarea") && !this.reader.sketch.isEmpty) this.label(Number(key));
+    if (isHere && !target.matches("input, select, textarea") && !this.reader.sketch.isEmpty) this.label(Number(digit));
   }
 
   /** What is on the paper becomes one of the reader's digits. @param {number} label */
   label(label) {
     const { sketch } = this.reader;
-    if (sketch.isEmpty) return this.hear("The paper is empty: draw a digit first");
-    if (sketch.drawing.example) return this.hear("That digit is held out to measure with: clear the paper, and draw one");
-    if (this.own.isFull) return this.hear("That is as many as fit: remove some first");
+    if (sketch.isEmpty) return this.announce("The paper is empty: draw a digit first");
+    if (sketch.drawing.example) return this.announce("That digit is held out to measure with: clear the paper, and draw one");
+    if (this.own.isFull) return this.announce("That is as many as fit: remove some first");
     this.own.add({ image: sketch.prepared(), label });
     sketch.clear();
   }
@@ -102,7 +104,7 @@ class Page {
     const { digits } = this.own;
     const text = digits.length ? `Your digits: ${digits.length}. Choose one to remove it` : "Your digits: none yet";
     this.part("count").textContent = text;
-    this.hear(text, false);
+    this.announce(text, false);
     this.score();
   }
 
@@ -111,18 +113,18 @@ class Page {
   async load() {
     if (this.root.dataset.state !== "idle") return;
     this.root.dataset.state = "loading";
-    this.hear("The digits are on their way");
+    this.announce("The digits are on their way");
     try {
       this.digits = await loadDigits();
       const { train, heldOut } = this.digits;
       this.reader.offer(...firstOfEach(heldOut));
       this.root.dataset.state = "ready";
       this.part("train").focus();
-      this.hear(`${train.labels.length.toLocaleString("en")} digits to train on, and ${
+      this.announce(`${train.labels.length.toLocaleString("en")} digits to train on, and ${
         heldOut.labels.length.toLocaleString("en")} held out to measure with. Draw some of yours, or train at once.`);
     } catch (error) {
       this.root.dataset.state = "idle";
-      this.hear(`The digits cannot be loaded (${reason(error)}). Is the host in reach? Try again.`);
+      this.announce(`The digits cannot be loaded: ${reason(error)}.`);
     }
   }
 
@@ -130,15 +132,29 @@ class Page {
     if (!this.digits || this.worker) return;
     const epochs = Number(/** @type {HTMLSelectElement} */ (this.part("epochs")).value);
     const plan = this.plan(epochs);
-    const { images, labels } = scaled(mixed(this.digits.train, this.own.digits));
     for (const curve of Object.values(this.curves)) curve.start(epochs);
     this.setTraining(true);
-    this.hear(`Training on ${plan.data}`);
-    this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+    this.announce(`Training on ${plan.data}`);
+    try {
+      this.start(plan, scaled(mixed(this.digits.train, this.own.digits)), scaled(this.digits.heldOut));
+    } catch (error) { // a browser may have no workers, or allow none
+      this.fail(reason(error));
+    }
+  }
+
+  /**
+   * @param {Plan} plan
+   * @param {import("../../engine/trainer.js").Digits} digits
+   * @param {import("../../engine/trainer.js").Digits} heldOut
+   */
+  start(plan, digits, heldOut) {
+    const script = new URL("worker.js", import.meta.url);
+    this.worker = new Worker(script, { type: "module" });
     this.worker.addEventListener("message", ({ data }) => this.receive(data, plan));
-    this.worker.addEventListener("error", ({ message }) => this.fail(message || "its script is missing"));
-    const start = { type: "start", images, labels, heldOut: scaled(this.digits.heldOut), epochs, seed: SEED };
-    this.worker.postMessage(start, [images.buffer, start.heldOut.images.buffer]);
+    this.worker.addEventListener("error", async ({ message }) =>
+      this.fail(message || (await whyUnloaded(script.href))));
+    const start = { type: "start", ...digits, heldOut, epochs: plan.epochs, seed: SEED };
+    this.worker.postMessage(start, [digits.images.buffer, heldOut.images.buffer]);
   }
 
   /** @param {number} epochs @returns {Plan} */
@@ -174,7 +190,7 @@ class Page {
       this.curves.flips.add(epoch, flipRatio);
     }
     this.curves.accuracy.add(epoch, accuracy);
-    this.hear(`Epoch ${epoch} of ${epochs}: ${(100 * accuracy).toFixed(1)} % of the held-out digits are read`);
+    this.announce(`Epoch ${epoch} of ${epochs}: ${(100 * accuracy).toFixed(1)} % of the held-out digits are read`);
   }
 
   /** @param {Done} done @param {Plan} plan */
@@ -187,7 +203,7 @@ class Page {
       const result = await pack(layers, heldOut, { data, epochs: trained, seed: String(SEED) });
       this.reader.use(result.network, result.file.length);
       this.addRun({ ...result, short, epochs: trained });
-      this.hear(`${isWhole ? "Done" : `Stopped after ${epoch.toFixed(1)} epochs`}: your network reads ${
+      this.announce(`${isWhole ? "Done" : `Stopped after ${epoch.toFixed(1)} epochs`}: your network reads ${
         (100 * result.accuracy).toFixed(1)} % of the held-out digits. It now reads what is on the paper.`);
       this.root.dataset.result = "there";
     } catch (error) {
@@ -198,7 +214,7 @@ class Page {
   /** @param {string} message */
   fail(message) {
     this.setTraining(false);
-    this.hear(`The training failed (${message}). Train again${this.runs.length ? "; your last network is still there" : ""}.`);
+    this.announce(`The training failed (${message}). Train again${this.runs.length ? "; your last network is still there" : ""}.`);
   }
 
   /** @param {boolean} isTraining */
@@ -272,15 +288,15 @@ class Page {
   }
 
   /** For a screen reader, and for all others unless told. @param {string} text @param {boolean} [isShown] */
-  hear(text, isShown = true) {
+  announce(text, isShown = true) {
     this.part("heard").textContent = text;
     if (isShown) this.part("status").textContent = text;
   }
 }
 
-/** The first of each digit, in order. @param {import("./digits.js").Images} set @returns {[Uint8Array, Uint8Array]} */
+/** The first of each digit, in order. @param {import("./images.js").Images} set @returns {[Uint8Array, Uint8Array]} */
 function firstOfEach({ images, labels }) {
-  const found = Array.from({ length: 10 }, (_, digit) => labels.indexOf(digit)).filter((at) => at >= 0);
+  const found = Array.from({ length: DIGITS }, (_, digit) => labels.indexOf(digit)).filter((at) => at >= 0);
   const chosen = new Uint8Array(PIXELS * found.length);
   found.forEach((at, i) => chosen.set(images.subarray(at * PIXELS, (at + 1) * PIXELS), PIXELS * i));
   return [chosen, Uint8Array.from(found, (at) => labels[at])];

@@ -1,9 +1,10 @@
 // The packed network as one C file, what `to_c` in bnn_tutorial/packed/c.py writes. For this one shape all but the
 // constants is the same each time: template.c has it, written by Python, with a name such as @scale@ for what comes here.
 
+import { SIDE } from "./digit.js";
+
 /** @typedef {import("./fold.js").FoldedLayer} FoldedLayer */
 
-const SIDE = 28; // of an image
 const [HIGH, WIDE] = [2, 4]; // a group of pixels, whose partial sums are in a table
 const COLUMNS = 120; // of a line
 
@@ -18,7 +19,7 @@ export function writeC(template, [first, second, last], provenance) {
   const most = Array.from(second.threshold ?? [], (threshold) => Math.floor((second.inputs - threshold) / 2));
   /** @type {Record<string, string>} */
   const parts = {
-    provenance: Object.entries(provenance).map(told).join(""),
+    provenance: Object.entries(provenance).map(provenanceLine).join(""),
     signs_0: rows(groups(first)),
     threshold_0: rows([Array.from(first.threshold ?? [], String)]),
     weights_1: rows(words(second)),
@@ -32,7 +33,7 @@ export function writeC(template, [first, second, last], provenance) {
 }
 
 /** A line of the comment at the head, which it must not end. @param {[name: string, text: string]} entry */
-function told([name, text]) {
+function provenanceLine([name, text]) {
   return ` * ${name}: ${text}\n`.replaceAll("*/", "* /").replaceAll("@", "(at)");
 }
 

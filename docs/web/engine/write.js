@@ -1,7 +1,7 @@
 // The file of a packed network, as `PackedNetwork.save` writes it in Python: safetensors. All of it is as there but for
 // the order of the four metadata, which in Python is another each time.
 
-import { FORMAT, digestOf } from "../draw/packed.js";
+import { FORMAT, digestOf } from "./read.js";
 
 /**
  * @typedef {import("./fold.js").FoldedLayer} FoldedLayer

@@ -4,7 +4,7 @@
 import { drawMark, emptied } from "./paint.js";
 
 /**
- * @typedef {import("./learning.js").Network} Network
+ * @typedef {import("../../engine/learning.js").Network} Network
  * @typedef {import("./maps.js").Maps} Maps
  * @typedef {import("./paint.js").Colours} Colours
  * @typedef {import("./paint.js").Sheet} Sheet

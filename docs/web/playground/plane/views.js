@@ -1,11 +1,12 @@
 // All that one sees of the runs: maps, network, plots, and their labels.
 
+import { activationOf } from "../../engine/learning.js";
 import { drawMap } from "./maps.js";
 import { NetworkView } from "./network-view.js";
 import { coloursOf, partOf } from "./paint.js";
 import { drawCourses, drawHistogram, drawLife, drawSurrogate, niceAbove } from "./plots.js";
-import { ACCURACY, LOSS, WEIGHTS } from "./run.js";
-import { activationOf, sumsOf } from "./sums.js";
+import { ACCURACY, LOSS, WEIGHTS, optionsOf } from "./run.js";
+import { sumsOf } from "./sums.js";
 import { clock, percent, short, verdict, weightName } from "./words.js";
 
 /**
@@ -131,7 +132,7 @@ export class Views {
    * @param {Colours} colours
    */
   drawSums(main, beside, colours) {
-    const activation = activationOf(main.state);
+    const activation = activationOf(optionsOf(main.state));
     const { sums, spreads, withSlope } = sumsOf(main);
     const window = main.state.estimator === "clipped" ? 1.3 * main.state.clip : 0;
     const reach = niceAbove(Math.min(Math.max(2, window, ...spreads.map((spread) => 2.5 * spread)), MOST_REACH));

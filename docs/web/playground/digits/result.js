@@ -1,23 +1,23 @@
 // What a training leaves: the packed network, and the ways on for it.
 
-import { readNetwork } from "../draw/packed.js";
-import { PIXELS } from "./digits.js";
-import { fold } from "./fold.js";
-import { writeNetwork } from "./write.js";
-import { writeC } from "./c.js";
+import { PIXELS } from "../../engine/digit.js";
+import { readNetwork } from "../../engine/read.js";
+import { fold } from "../../engine/fold.js";
+import { writeNetwork } from "../../engine/write.js";
+import { writeC } from "../../engine/c.js";
 
 /**
- * @typedef {import("../draw/network.js").Network} Network
- * @typedef {import("./digits.js").Images} Images
- * @typedef {import("./digits.js").OwnDigit} OwnDigit
- * @typedef {import("./fold.js").FoldedLayer} FoldedLayer
- * @typedef {import("./fold.js").TrainedLayer} TrainedLayer
+ * @typedef {import("../../engine/packed.js").PackedNetwork} PackedNetwork
+ * @typedef {import("./images.js").Images} Images
+ * @typedef {import("./images.js").OwnDigit} OwnDigit
+ * @typedef {import("../../engine/fold.js").FoldedLayer} FoldedLayer
+ * @typedef {import("../../engine/fold.js").TrainedLayer} TrainedLayer
  *
  * @typedef {object} Result
  * @property {FoldedLayer[]} layers
  * @property {Record<string, string>} provenance
  * @property {Uint8Array<ArrayBuffer>} file
- * @property {Network} network read from the file, as any other
+ * @property {PackedNetwork} network read from the file, as any other
  * @property {number} accuracy on the held-out images
  */
 
@@ -40,7 +40,7 @@ export async function pack(trained, heldOut, about) {
   return { layers, provenance, file, network: await readNetwork(file), accuracy };
 }
 
-/** @param {Network} network @param {Images} set */
+/** @param {PackedNetwork} network @param {Images} set */
 export function countRight(network, { images, labels }) {
   return labels.reduce((right, label, i) =>
     right + Number(network.predict(images.subarray(i * PIXELS, (i + 1) * PIXELS)).digit === label), 0);
@@ -48,7 +48,7 @@ export function countRight(network, { images, labels }) {
 
 /** The C file. @param {Result} result */
 export async function asC({ layers, provenance }) {
-  const response = await fetch(new URL("template.c", import.meta.url));
+  const response = await fetch(new URL("../../engine/template.c", import.meta.url));
   if (!response.ok) throw new Error(`the server answered ${response.status} for template.c`);
   return writeC(await response.text(), layers, provenance);
 }

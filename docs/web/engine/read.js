@@ -1,7 +1,8 @@
-// The file of a packed network, as `PackedNetwork.save` writes it in Python -> a `Network`.
+// The file of a packed network, as `PackedNetwork.save` writes it in Python -> a `PackedNetwork` of this engine.
 // It is checked as Python checks it: format, description, every name, type, shape and range, and the digest.
 
-import { MAX_PIXEL, Network, wordsFor } from "./network.js";
+import { INK } from "./digit.js";
+import { PackedNetwork, wordsFor } from "./packed.js";
 import { isTable, isWholeNumbers, readSafetensors, readTable, require } from "./safetensors.js";
 
 /**
@@ -15,7 +16,7 @@ export const FORMAT = "bnn_tutorial packed network, version 2";
 
 /**
  * @param {Uint8Array} file
- * @returns {Promise<Network>}
+ * @returns {Promise<PackedNetwork>}
  * @throws {import("./safetensors.js").FileError} if the file is damaged or something else
  */
 export async function readNetwork(file) {
@@ -27,12 +28,12 @@ export async function readNetwork(file) {
   await checkDigest({ metadata, tensors });
   const layers = sizes.map((size, i) => ({ ...size, weight: readWeight(tensors, `${i}.weight`, size) }));
   const hidden = layers.slice(0, -1).map((layer, i) => {
-    const largest = layer.inputs * (i === 0 && pixelThreshold === null ? MAX_PIXEL : 1); // of its sums
+    const largest = layer.inputs * (i === 0 && pixelThreshold === null ? INK : 1); // of its sums
     return { ...layer, threshold: readThreshold(tensors, `${i}.threshold`, largest) };
   });
   const last = hidden.length;
   const [scale, shift] = ["scale", "shift"].map((name) => readNumbers(tensors, `${last}.${name}`));
-  return new Network(pixelThreshold, hidden, { ...layers[last], scale, shift });
+  return new PackedNetwork(pixelThreshold, hidden, { ...layers[last], scale, shift });
 }
 
 /**
@@ -54,7 +55,7 @@ function readDescription(text) {
   const { shape, pixel_threshold: pixelThreshold, layers } = readTable(text, "description");
   const found = `images of shape ${JSON.stringify(shape)}: this page has rows of pixels only`;
   require(isWholeNumbers(shape) && shape.length === 1, found);
-  const fits = pixelThreshold === null || (isWholeNumbers([pixelThreshold]) && Number(pixelThreshold) <= MAX_PIXEL + 1);
+  const fits = pixelThreshold === null || (isWholeNumbers([pixelThreshold]) && Number(pixelThreshold) <= INK + 1);
   require(fits, `a pixel threshold of ${JSON.stringify(pixelThreshold)}`);
   require(Array.isArray(layers) && layers.length > 0, "no layers");
   const sizes = layers.map((layer, i) => readSize(layer, i, i ? layers[i - 1].shape[0] : shape[0]));
