@@ -19,6 +19,7 @@ import bnn_tutorial as bnn
 
 from .elastic import random_elastic
 from .reactnet import residual_convnet
+from .records_training import W1A8_CONVNET, convnet
 from .recipes import AUGMENTED, SMALL_CONVNET, Recipe, changed
 from .runner import run_missing
 
@@ -73,9 +74,21 @@ OF_CONVNET = changes(CONVNET) | {
     "shortcuts, RSign and RPReLU (ReActNet)": residual((32, 64, 64), shifted=True),
     "triangle in place of the window (Bi-Real Net)": changed(CONVNET, network={"activation": bnn.approx_sign}),
 }
+
+
+def layers(*sizes: tuple[int, int, int, int], **settings) -> Recipe:
+    return changed(W1A8_CONVNET, **settings)._replace(build=partial(convnet, list(sizes)))
+
+
+OF_W1A8_CONVNET = {
+    "base": W1A8_CONVNET,
+    "affine": changed(W1A8_CONVNET, augment=bnn.random_affine),
+    "four convolutions": layers((32, 5, 0, 2), (48, 3, 1, 1), (60, 3, 0, 2), (60, 3, 0, 1)),
+    "padding": layers((40, 5, 2, 2), (64, 3, 1, 2), (67, 3, 1, 2)),
+}
 RECIPES = {
     f"{kind}, {name}": recipe._replace(seeds=1)
-    for kind, table in {"dense": OF_DENSE, "convnet": OF_CONVNET}.items()
+    for kind, table in {"dense": OF_DENSE, "convnet": OF_CONVNET, "W1A8 convnet": OF_W1A8_CONVNET}.items()
     for name, recipe in table.items()
 }
 
