@@ -1,14 +1,26 @@
-"""Random affine and elastic distortions in one interpolation (Simard et al. 2003, Best Practices for Convolutional Nets)."""
+"""Random affine and elastic distortions together, by one interpolation.
+
+Elastic distortions: Simard et al. 2003, Best Practices for Convolutional Neural Networks Applied to Visual Document
+Analysis.
+"""
 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KNOTS = 6  # along each side, between which the displacement is smooth
+KNOTS = 7  # along each side; the displacement is linear between them
+
+
+@cache
+def _between_knots(side: int) -> Tensor:
+    """The matrix that leads from values at the knots to values at the pixels: (KNOTS², side²)."""
+    each = torch.eye(KNOTS**2).view(-1, 1, KNOTS, KNOTS)
+    return F.interpolate(each, side, mode="bilinear", align_corners=True).flatten(1)
 
 
 def distorted(
@@ -19,26 +31,25 @@ def distorted(
     shear: float = 0.1,
     elastic: float = 0.5,
 ) -> Tensor:
-    """Each image turned, moved, resized, slanted and bent by random amounts of its own.
+    """Each image is slanted, resized, turned, moved and bent by random amounts of its own.
 
     Args:
         pixels: (N, side * side) float, one square image a row.
-        degrees, translate, scale: uniform, as in `bnn.random_affine`; the size differs by direction.
-        shear: how far a row moves to the side, for each row from the middle, at most.
-        elastic: standard deviation of the displacement of a knot, in pixels.
+        degrees, translate, scale: uniform, as in `bnn.random_affine`; width and height have a scale each.
+        shear: tangent of the slant, uniform in [-shear, shear].
+        elastic: standard deviation of the displacement of a knot, in pixels, in each direction.
 
     Returns:
         (N, side * side) float, by bilinear interpolation; outside the given image is 0.
     """
     images, side = len(pixels), math.isqrt(pixels.shape[1])
-    angle, wide, high, slant, right, down = 2 * torch.rand(6, images) - 1
-    angle, slant = angle * math.radians(degrees), slant * shear
-    wide, high, pixel = 1 + scale * wide, 1 + scale * high, 2 / side  # affine_grid counts an image as 2 wide
-    cos, sin = angle.cos(), angle.sin()
-    rows = wide * cos, wide * (slant * cos - sin), right * translate * pixel
-    more = high * sin, high * (slant * sin + cos), down * translate * pixel
-    grid = F.affine_grid(torch.stack([*rows, *more], dim=1).view(-1, 2, 3), [images, 1, side, side], align_corners=False)
-    if elastic:
-        knots = torch.randn(images, 2, KNOTS, KNOTS) * (elastic * pixel)
-        grid = grid + F.interpolate(knots, side, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    angle, wide, high, slant, right, down = 2 * torch.rand(6, images, 1, 1) - 1
+    pixel = 2 / side  # grid_sample counts an image as 2 wide
+    place = torch.linspace(pixel / 2 - 1, 1 - pixel / 2, KNOTS)
+    x, y = place.view(1, 1, -1), place.view(1, -1, 1)
+    x, y = (1 + scale * wide) * (x + shear * slant * y), (1 + scale * high) * y
+    cos, sin = (angle * math.radians(degrees)).cos(), (angle * math.radians(degrees)).sin()
+    x, y = cos * x - sin * y + translate * pixel * right, sin * x + cos * y + translate * pixel * down
+    knots = torch.stack([x, y], dim=1) + elastic * pixel * torch.randn(images, 2, KNOTS, KNOTS)
+    grid = (knots.view(-1, KNOTS**2) @ _between_knots(side)).view(images, 2, side, side).permute(0, 2, 3, 1)
     return F.grid_sample(pixels.view(images, 1, side, side), grid, align_corners=False).view_as(pixels)

@@ -7,6 +7,9 @@ clipped, and rounded in evaluation only, since bfloat16 rounds them already; all
 
 from __future__ import annotations
 
+import math
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 import bnn_tutorial as bnn
 
 BELOW_ZERO = -1e-30  # `threshold_backward` passes what lies above: a difference of 0, and no other, since all are <= 0
+PLACES = [(down, right) for down in (0, 1) for right in (0, 1)]  # in a pool
 
 
 class PooledStem(torch.autograd.Function):
@@ -23,20 +27,20 @@ class PooledStem(torch.autograd.Function):
     def forward(ctx, images: Tensor, weight: Tensor) -> Tensor:
         k = weight.shape[-1]
         patches = images.unfold(1, k + 1, 2).unfold(2, k + 1, 2).reshape(-1, (k + 1) ** 2)
-        places = [(down, right) for down in (0, 1) for right in (0, 1)]
-        kernels = [F.pad(weight, (right, 1 - right, down, 1 - down)).flatten(1).t() for down, right in places]
-        sums = patches @ torch.stack(kernels).to(patches)  # (4, patches, C)
-        ctx.save_for_backward(patches, sums, largest := sums.amax(dim=0))
-        ctx.k, ctx.places = k, places
+        kernels = [F.pad(weight, (right, 1 - right, down, 1 - down)).flatten(1) for down, right in PLACES]
+        sums = [patches @ kernel.t().to(patches) for kernel in kernels]
+        largest = reduce(torch.maximum, sums)
+        ctx.save_for_backward(patches, largest, *sums)
         return largest
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[None, Tensor]:
-        (patches, sums, largest), k = ctx.saved_tensors, ctx.k
-        passed = torch.ops.aten.threshold_backward(gradient.expand_as(sums), sums - largest, BELOW_ZERO)
-        kernels = (patches.t() @ passed).float().transpose(1, 2).unflatten(2, (k + 1, k + 1))
-        shifted = zip(kernels, ctx.places, strict=True)
-        return None, sum(kernel[:, down : down + k, right : right + k] for kernel, (down, right) in shifted)
+        patches, largest, *sums = ctx.saved_tensors
+        passed = [torch.ops.aten.threshold_backward(gradient, each - largest, BELOW_ZERO) for each in sums]
+        side = math.isqrt(patches.shape[1])
+        kernels = [(patches.t() @ each).float().t().unflatten(1, (side, side)) for each in passed]
+        placed = zip(kernels, PLACES, strict=True)
+        return None, sum(k[:, down : down + side - 1, right : right + side - 1] for k, (down, right) in placed)
 
 
 class Pool(torch.autograd.Function):
