@@ -18,8 +18,9 @@ from torch import nn
 import bnn_tutorial as bnn
 
 from .elastic import random_elastic
+from .records_distortion import distorted
 from .reactnet import residual_convnet
-from .records_training import W1A8_CONVNET, convnet
+from .records_training import W1A8_CONVNET, W1A8_DENSE, Muon, convnet, half_size_mlp
 from .recipes import AUGMENTED, SMALL_CONVNET, Recipe, changed
 from .runner import run_missing
 
@@ -86,9 +87,21 @@ OF_W1A8_CONVNET = {
     "four convolutions": layers((32, 5, 0, 2), (48, 3, 1, 1), (60, 3, 0, 2), (60, 3, 0, 1)),
     "padding": layers((40, 5, 2, 2), (64, 3, 1, 2), (67, 3, 1, 2)),
 }
+D = changed(W1A8_DENSE, epochs=20)
+OF_W1A8_DENSE = {
+    "base": D,
+    "affine": changed(D, augment=bnn.random_affine),
+    "half the distortion": changed(D, augment=partial(distorted, degrees=5, translate=0.75, scale=0.05, shear=0.05, elastic=0.25)),
+    "Muon": changed(D, optimizer=Muon),
+    "Muon, lr 0.01": changed(D, optimizer=Muon, learning_rate=0.01),
+    "lr 0.01": changed(D, learning_rate=0.01),
+    "three": D._replace(build=partial(half_size_mlp, 136, 136, 136)),
+    "wide first": D._replace(build=partial(half_size_mlp, 240, 96)),
+    "one": D._replace(build=partial(half_size_mlp, 340)),
+}
 RECIPES = {
     f"{kind}, {name}": recipe._replace(seeds=1)
-    for kind, table in {"dense": OF_DENSE, "convnet": OF_CONVNET, "W1A8 convnet": OF_W1A8_CONVNET}.items()
+    for kind, table in {"dense": OF_DENSE, "convnet": OF_CONVNET, "W1A8 convnet": OF_W1A8_CONVNET, "W1A8 dense": OF_W1A8_DENSE}.items()
     for name, recipe in table.items()
 }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import bnn_tutorial as bnn
 
@@ -29,7 +29,9 @@ class LongRun(Recipe):
     def train(self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True):
         config = self.config
         network = self.build(generator=torch.Generator().manual_seed(seed))
-        model, pixels, start = Fast(network), bnn.scale_pixels(data.train_images), 0
+        convolves = any(isinstance(layer, bnn.GenConv2d) for layer in network)
+        model = (Fast(network) if convolves else network).train()
+        pixels, start = bnn.scale_pixels(data.train_images), 0
         optimizer = config.optimizer(model, config.learning_rate)
         steps = math.ceil(len(pixels) / config.batch_size)
         scheduler = config.schedule(optimizer, config.epochs * steps)
@@ -81,7 +83,54 @@ def convnet(layers: Sequence[tuple[int, int, int, int]], generator: torch.Genera
     return nn.Sequential(*modules).to(memory_format=torch.channels_last)
 
 
+class HalfSize(nn.Module):
+    """Images of half the side, 2x2 means: (N, 784) -> (N, 196), in evaluation rounded to 8 bits, as they are stored."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        means = pixels.view(-1, 14, 2, 14, 2).mean(dim=(2, 4)).flatten(1)
+        return means if self.training else (255 * means).round() / 255
+
+
+def half_size_mlp(
+    *hidden: int, activation: Callable[[Tensor], Tensor] = EIGHT_BITS, generator: torch.Generator | None = None
+) -> nn.Sequential:
+    """A dense network of 14x14 pixels, with one-bit weights: (N, 784) -> logits, (N, 10)."""
+    return nn.Sequential(HalfSize(), *bnn.binary_mlp((196, *hidden, 10), activation, generator=generator))
+
+
+class Muon(torch.optim.Muon):
+    """PyTorch's Muon for the binary weights, each unit's in a row, and Adam, at the same rate, for all else."""
+
+    def __init__(self, model: nn.Module, learning_rate: float):
+        self.weights = [layer.weight for layer in bnn.binary_layers(model)]
+        self.rows = [nn.Parameter(weight.detach().flatten(1).clone()) for weight in self.weights]
+        super().__init__(self.rows, learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        rest = [p for p in model.parameters() if all(p is not weight for weight in self.weights)]
+        self.adam = torch.optim.Adam(rest, learning_rate)
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for weight, row in zip(self.weights, self.rows, strict=True):
+            row.copy_(weight.flatten(1))
+            row.grad = weight.grad.flatten(1)
+        super().step(closure)
+        for weight, row in zip(self.weights, self.rows, strict=True):
+            weight.copy_(row.view_as(weight))
+            weight.grad = None
+        self.adam.param_groups[0]["lr"] = self.param_groups[0]["lr"]
+        self.adam.step()
+        self.adam.zero_grad()
+
+    def state_dict(self) -> dict:
+        return {"muon": super().state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+
+
 W1A8_CONVNET = LongRun(
     changed(SMALL_CONVNET, epochs=10, augment=distorted).config,
     partial(convnet, [(48, 5, 0, 2), (72, 3, 0, 2), (67, 3, 0, 1)]),
 )
+W1A8_DENSE = W1A8_CONVNET._replace(build=partial(half_size_mlp, 176, 176))
