@@ -24,29 +24,25 @@ EIGHT_BITS = partial(bnn.quantised_relu, limit=255 / 32)  # a step of 1/32
 
 
 class LongRun(Recipe):
-    """A recipe that trains in bfloat16, keeps its state after each epoch, and is scored once, at the end."""
+    """A recipe for hours: a convnet trains in bfloat16, the state is kept after each epoch, and the end is scored.
 
-    def train(self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True):
-        config = self.config
-        network = self.build(generator=torch.Generator().manual_seed(seed))
-        convolves = any(isinstance(layer, bnn.GenConv2d) for layer in network)
-        model = (Fast(network) if convolves else network).train()
-        pixels, start = bnn.scale_pixels(data.train_images), 0
-        optimizer = config.optimizer(model, config.learning_rate)
-        steps = math.ceil(len(pixels) / config.batch_size)
+    Epochs are numbered from 0, and each has random numbers of its own, so a run that was stopped and goes on ends with
+    the same network. `seconds` are those of the processor.
+    """
+
+    def train(
+        self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True
+    ) -> tuple[pd.DataFrame, nn.Module]:
+        config, network = self.config, self.build(generator=torch.Generator().manual_seed(seed))
+        model = Fast(network) if any(isinstance(layer, bnn.GenConv2d) for layer in network) else network
+        optimizer = config.optimizer(model.train(), config.learning_rate)
+        steps = math.ceil(len(data.train_images) / config.batch_size)
         scheduler = config.schedule(optimizer, config.epochs * steps)
-        parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-        name = hashlib.sha256(f"{self.settings()} {seed} {data.name}".encode()).hexdigest()[:16]
-        file = CHECKPOINTS / f"{name}.pt"
-        seconds = 0.0
-        if file.exists():
-            kept = torch.load(file, weights_only=True)
-            start, seconds = kept["epochs"], kept["seconds"]
-            for part, owner in parts.items():
-                owner.load_state_dict(kept[part])
-        for epoch in range(start, config.epochs):
-            began = time.perf_counter()
-            torch.manual_seed(1000 * seed + epoch)  # so that a run that goes on sees what it would have seen
+        state = Checkpoint(f"{self.settings()}, seed {seed}, {data.name}", model, optimizer, scheduler)
+        pixels = bnn.scale_pixels(data.train_images)
+        while state.epochs < config.epochs:
+            start = time.process_time()
+            torch.manual_seed(1000 * seed + state.epochs)
             for batch in torch.randperm(len(pixels)).tensor_split(steps):
                 loss = config.loss(model(config.augment(pixels[batch])), data.train_labels[batch])
                 optimizer.zero_grad()
@@ -54,16 +50,31 @@ class LongRun(Recipe):
                 optimizer.step()
                 scheduler.step()
                 bnn.clamp_latent_weights_(model)
-            seconds += time.perf_counter() - began
-            file.parent.mkdir(parents=True, exist_ok=True)
-            state = {part: owner.state_dict() for part, owner in parts.items()}
-            torch.save({"epochs": epoch + 1, "seconds": seconds, **state}, file.with_suffix(".part"))
-            file.with_suffix(".part").replace(file)
-        scores = {"epoch": config.epochs}
-        for split in ("train", "test"):
-            of = getattr(data, f"{split}_images"), getattr(data, f"{split}_labels")
-            scores[f"loss_{split}"], scores[f"acc_{split}"] = bnn.evaluate(network, *of)
-        return pd.DataFrame([scores | {"seconds": seconds}]), network
+            state.keep(time.process_time() - start)
+        scores = {"epoch": config.epochs, "seconds": state.seconds}
+        scores["loss_train"], scores["acc_train"] = bnn.evaluate(network, data.train_images, data.train_labels)
+        scores["loss_test"], scores["acc_test"] = bnn.evaluate(network, data.test_images, data.test_labels)
+        return pd.DataFrame([scores]), network
+
+
+class Checkpoint:
+    """The state of a training of that description, in a file of its own; what the file has is loaded at once."""
+
+    def __init__(self, description: str, *parts):
+        self.file = CHECKPOINTS / f"{hashlib.sha256(description.encode()).hexdigest()[:16]}.pt"
+        self.parts, self.epochs, self.seconds = parts, 0, 0.0
+        if self.file.exists():
+            self.epochs, self.seconds, *states = torch.load(self.file, weights_only=True)
+            for part, state in zip(parts, states, strict=True):
+                part.load_state_dict(state)
+
+    def keep(self, seconds: float) -> None:
+        """After an epoch that took so long. A stop in the middle of it leaves the file of the epoch before."""
+        self.epochs, self.seconds = self.epochs + 1, self.seconds + seconds
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        new = self.file.with_suffix(".new")
+        torch.save([self.epochs, self.seconds, *(part.state_dict() for part in self.parts)], new)
+        new.replace(self.file)
 
 
 def convnet(layers: Sequence[tuple[int, int, int, int]], generator: torch.Generator | None = None) -> nn.Sequential:
