@@ -20,6 +20,7 @@ import struct
 from base64 import b64decode
 from pathlib import Path
 
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
 log = logging.getLogger("mkdocs.hooks.notebooks")
@@ -28,13 +29,24 @@ FENCE = "~~~~"  # longer than what a cell's own text may hold
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
+@event_priority(100)  # before mkdocs-jupyter looks for notebooks
+def on_files(files, config):
+    """The notebooks stand beside the folder of the pages: a symbolic link is not one in every clone."""
+    root = Path(config.docs_dir).parent
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        files.append(File(f"notebooks/{path.name}", str(root), config.site_dir, config.use_directory_urls))
+    return files
+
+
 def on_pre_page(page, config, files):
     if not page.file.src_uri.endswith(".ipynb"):
         return page
     vars(page).pop("render")  # mkdocs-jupyter's, which hides the page's own
     name = posixpath.basename(page.file.src_uri)
-    page.edit_url = f"{config.repo_url}/edit/main/notebooks/{name}"
-    page.colab_url = f"{config.extra['colab_url']}/{name}"
+    page.nb_url = page.url + name  # mkdocs-jupyter's is wrong where the site has no address
+    if config.repo_url:
+        page.edit_url = f"{config.repo_url}/edit/main/notebooks/{name}"
+        page.colab_url = f"{config.extra['colab_url']}/{name}"
     notebook = json.loads(Path(page.file.abs_src_path).read_text(encoding="utf-8"))
     page.notebook = Notebook(notebook["cells"], page.file.src_uri)
     for uri, content in page.notebook.figures.items():
