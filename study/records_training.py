@@ -1,4 +1,4 @@
-"""How the long runs of `records` train, and the networks of one-bit weights and 8-bit activations that they start from."""
+"""How the long runs of `records` train, and the networks of one-bit weights and 8-bit activations to start from."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 import bnn_tutorial as bnn
 
+from .recipes import SMALL_CONVNET, Recipe, changed
 from .records_distortion import distorted
 from .records_fast import Fast
-from .recipes import SMALL_CONVNET, Recipe, changed
 
 CHECKPOINTS = Path("build") / "records"
 EIGHT_BITS = partial(bnn.quantised_relu, limit=255 / 32)  # a step of 1/32
@@ -144,4 +144,4 @@ W1A8_CONVNET = LongRun(
     changed(SMALL_CONVNET, epochs=10, augment=distorted).config,
     partial(convnet, [(48, 5, 0, 2), (72, 3, 0, 2), (67, 3, 0, 1)]),
 )
-W1A8_DENSE = W1A8_CONVNET._replace(build=partial(half_size_mlp, 176, 176))
+W1A8_DENSE = changed(W1A8_CONVNET, epochs=20)._replace(build=partial(half_size_mlp, 176, 176))

@@ -1,4 +1,4 @@
-"""Long runs: the bfloat16 twin computes what the network computes, distortions do what they say, a stop costs nothing."""
+"""Long runs: the bfloat16 twin computes what its network computes, distortions do as they say, a stop costs nothing."""
 
 from functools import partial
 
