@@ -1,13 +1,13 @@
 """A packed network as a circuit, in Verilog-2001: `python -m bnn_tutorial.export.verilog FILE`.
 
-The circuit takes an image at every clock and has a register behind each layer. Its weights are fixed: where a weight
-is +1, the wire of the input goes on as it is, where it is -1, through an inverter. So a neuron of bits is a count of
-ones, compared with its threshold. All that is counted is a whole number from zero up: of an input of several bits, the
-bits count 1, 2, 4 and so on, and where one has to be subtracted, its inverse is added. What is then too much is the same
-for all images, so it is part of the threshold.
+All at once: the circuit takes an image at every clock, and has a register behind each layer. Its weights are fixed:
+where a weight is +1, the wire of the input goes on as it is, where it is -1, through an inverter. So a neuron of bits
+is a count of ones, compared with its threshold. One after the other: for small chips, the neurons of a layer take turns
+at one counter, and the weights lie in memory.
 
-`parts.v` has the counters, which are the same in all circuits. What they count gives the sums of `PackedNetwork.sums`,
-and the class is that of `PackedNetwork.predict`.
+All that is counted is a whole number n from zero up. Of an input of several bits, the bits count 1, 2, 4 and so on;
+where one has to be subtracted, its inverse is added. What is then too much is the same for all images, and part of the
+threshold. `parts.v` has what is the same in all circuits.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from numpy import ndarray as Array
 
 from ..packed import kernels
 from ..packed.files import replace
-from ..packed.folding import UNIT, FoldedLayer
+from ..packed.folding import FoldedLayer
 from ..packed.network import PackedNetwork
 
 __all__ = ["to_verilog"]
@@ -33,13 +34,9 @@ PARTS = Path(__file__).with_name("parts.v")
 
 
 class Counts(NamedTuple):
-    """What the neurons of a layer count: n, from which sum = unit (n - offset) for the neurons of bytes.
+    """What the neurons of a layer count: n, with sum = unit * n - offset, and at most `most`.
 
-    Attributes:
-        digits: (places, M, K) of -1, 0 and 1: the weights, of which a digit in place j counts 2^j.
-        bits: of an input.
-        unit, offset: sum = unit * n - offset; `offset` is (M,).
-        most: (M,), the largest n.
+    `digits` (places, M, K) of -1, 0 and 1 are the weights: a digit in place j counts 2^j. An input has so many `bits`.
     """
 
     digits: Array
@@ -50,19 +47,25 @@ class Counts(NamedTuple):
 
     @classmethod
     def of(cls, digits: Array, bits: int, signs: bool) -> Counts:
-        """An input is a number of so many bits b; with `signs` it is 2b - 1."""
-        worth = (2 ** np.arange(len(digits)))[:, None]
-        added, inverted, used = (
-            (worth * (2**bits - 1) * kind.sum(axis=2)).sum(axis=0) for kind in (digits, digits < 0, digits != 0)
-        )
+        """An input is a number b of so many bits; with `signs` it stands for 2b - 1."""
+        worth = (2 ** np.arange(len(digits)))[:, None] * (2**bits - 1)
+        added, inverted, used = ((worth * d.sum(axis=2)).sum(axis=0) for d in (digits, digits < 0, digits != 0))
         return cls(digits, bits, 1 + signs, 2 * inverted + added if signs else inverted, used)
 
 
-def to_verilog(network: PackedNetwork, path: str | Path) -> None:
+def to_verilog(network: PackedNetwork, path: str | Path, at_once: int | None = None) -> None:
     """Write the network as one file of Verilog-2001, with a module of the file's name.
 
-    For "mnist.v" it is `mnist(clk, x, best, sums)`. `x` has the inputs of an image, the first in the lowest bits. A network
-    of n layers has the last layer's sums after n clocks, and the number of the best class after one more.
+    For "mnist.v" it is `mnist(clk, x, best, sums)`. `x` has the inputs of an image, the first in the lowest bits. A
+    network of n layers has the last layer's sums after n clocks, and the best class after one more.
+
+    With `at_once` it is `mnist(clk, valid, x, ready, summed, sum, done, best)`. It takes some inputs at each clock with
+    `valid`, which needs `ready`; says `summed` with each sum of the last layer, and `done` with the best class.
+
+    Args:
+        network: of dense layers.
+        path: of the file.
+        at_once: None, or how many inputs a neuron of the first layer takes at a clock, the neurons one after the other.
 
     Raises:
         ValueError: if the file's name is no name in Verilog, or the network cannot be written, with the reason.
@@ -72,41 +75,93 @@ def to_verilog(network: PackedNetwork, path: str | Path) -> None:
         raise ValueError(f"expected a name in Verilog with the suffix .v, such as mnist.v, got {path.name!r}")
     for i, layer in enumerate(network.layers):
         if layer.weight.ndim != 2:
-            raise ValueError(f"layer {i} is a convolution: only dense layers are written, of which all places are wired")
-    replace(path, f"{_all_at_once(network, path.stem)}\n{PARTS.read_text()}".encode())
+            raise ValueError(f"layer {i} is a convolution: only dense layers are written, whose inputs are all wired")
+    if at_once is not None and not 0 < at_once <= network.layers[0].inputs:
+        raise ValueError(f"at_once must be from 1 to {network.layers[0].inputs}, the inputs, got {at_once}")
+    lines = _all_at_once(network) if at_once is None else _one_after_the_other(network, at_once)
+    lines = [f"module {path.stem}({lines[0]});", *(f"  {line}" for line in lines[1:]), "endmodule", ""]
+    replace(path, ("\n".join(lines) + "\n" + PARTS.read_text()).encode())
 
 
-def _all_at_once(network: PackedNetwork, name: str) -> str:
-    lines, bits = [], 8 if network.pixel_threshold is None else 1
-    inputs = network.layers[0].inputs * bits
+def _layers(network: PackedNetwork) -> Iterable[tuple[int, FoldedLayer, Counts]]:
+    bits = 8 if network.pixel_threshold is None else 1
     for i, layer in enumerate(network.layers):
-        counts, (neurons, size) = Counts.of(_digits(layer), bits, i > 0 or bits == 1), layer.weight.shape
-        lines += ["", f"  // Layer {i}: {neurons} neurons, {size} inputs of {bits} bit{'s' * (bits > 1)}."]
-        lines += [f"  wire [{size * bits - 1}:0] p{i};", f"  planes #({size}, {bits}) planes_{i}(x{i}, p{i});"]
+        digits = 2 * layer.weight.astype(np.int64)[None] - 1
+        yield i, layer, Counts.of(digits, 1 if i else bits, signs=i > 0 or bits == 1)
+
+
+def _all_at_once(network: PackedNetwork) -> list[str]:
+    lines = []
+    for i, layer, counts in _layers(network):
+        neurons, size = layer.weight.shape
+        wires = size * counts.bits
+        lines += ["", f"// Layer {i}: {neurons} neurons, {size} inputs of {counts.bits} bit{'s' * (counts.bits > 1)}."]
+        lines += [f"wire [{wires - 1}:0] p{i};", f"planes #({size}, {counts.bits}) planes_{i}({f'x{i}' if i else 'x'}, p{i});"]
         lines += [line for m in range(neurons) for line in neuron(f"n{i}_{m}", f"p{i}", counts, m)]
         if layer.threshold is not None:
-            least = -(-(layer.threshold + counts.offset) // counts.unit)
-            reached = [_reached(f"n{i}_{m}", *pair) for m, pair in enumerate(zip(least, counts.most, strict=True))]
-            lines += _register(f"x{i + 1}", reached)
-            bits = 1
-    wide = int(counts.unit * counts.most.max() + abs(counts.offset).max()).bit_length() + 1
-    lines += ["", "  // The class whose logit is largest. Each count has the rank of its logit among all there are."]
-    lines += _largest(layer, counts, f"n{i}", wide)
-    ports = f"input clk, input [{inputs - 1}:0] x, output reg [{_width(neurons - 1) - 1}:0] best"
-    head = f"module {name}({ports}, output [{neurons * wide - 1}:0] sums);\n  wire [{inputs - 1}:0] x0 = x;"
-    return "\n".join([head, *lines, "endmodule", ""])
+            values = [_reached(f"n{i}_{m}", least, counts.most[m]) for m, least in enumerate(_least(layer, counts))]
+            lines += _register(f"x{i + 1}", 1, values)
+    wide, classes, table = _sum_width(counts), _width(neurons - 1), _ranks(layer, counts)
+    lines += ["", "// The best class: each count n has the rank of its logit among all logits that there are."]
+    for m, ranks in enumerate(table):
+        lines += _register(f"r{m}", _width(counts.most[m]), [f"n{i}_{m}"])
+        lines += [f"assign sums[{wide * m} +: {wide}] = {counts.unit} * r{m} - {wide}'d{counts.offset[m] % 2**wide};"]
+        lines += _table(f"rank{m}", f"r{m}", ranks, table.max(), clock="*")
+    ranks = ", ".join(f"rank{m}" for m in reversed(range(neurons)))
+    lines += [f"wire [{_width(table.max()) - 1}:0] most;", f"wire [{classes - 1}:0] who;"]
+    lines += [f"largest #({neurons}, {_width(table.max())}, {classes}) best_of({{{ranks}}}, most, who);"]
+    lines += ["always @(posedge clk) best <= who;"]
+    inputs, bits = network.layers[0].inputs, 8 if network.pixel_threshold is None else 1
+    ports = f"input clk, input [{inputs * bits - 1}:0] x, output reg [{classes - 1}:0] best, output [{neurons * wide - 1}:0] sums"
+    return [ports, *lines]
+
+
+def _one_after_the_other(network: PackedNetwork, at_once: int) -> list[str]:
+    lines, period = [], None
+    for i, layer, counts in _layers(network):
+        (neurons, size), lanes, width = layer.weight.shape, 1, at_once
+        if period is None:
+            period = neurons * -(-size // width)
+            lanes = [d for d in range(1, width + 1) if width % d == size % d == 0]
+            lanes = next((d for d in lanes if size // d <= period), lanes[-1])
+            first = f"input clk, input valid, input [{lanes * counts.bits - 1}:0] x, output ready"
+        else:
+            width = next(p for p in count(1) if neurons * -(-size // p) <= period)
+        words = -(-size // width)
+        a, m, s = _width(neurons * words - 1), _width(neurons - 1), _width(counts.most.max())
+        sizes = f"{size}, {neurons}, {width}, {counts.bits}, 1, {s}, {lanes}, {a}, {m}, {_width(width)}"
+        begin, end = np.split(counts.digits[0] > 0, [(words - 1) * width], axis=1)
+        padded = np.concatenate([begin, np.ones((neurons, words * width - size), bool), end], axis=1)
+        lines += ["", f"// Layer {i}: {neurons} neurons of {size} inputs, {width} at a time."]
+        lines += [f"wire [{a - 1}:0] at{i};", f"wire [{m - 1}:0] m{i};", f"wire [{s - 1}:0] n{i};", f"wire done{i};"]
+        lines += _table(f"w{i}", f"at{i}", map(_number, padded.reshape(-1, width)), 2**width - 1)
+        came = ("valid", "x", "ready") if i == 0 else (f"v{i}", f"x{i}", "")
+        lines += [f"layer #({sizes}) layer{i}(clk, {', '.join(came)}, at{i}, w{i}, done{i}, m{i}, n{i});"]
+        lines += [f"reg [{s - 1}:0] s{i};", f"reg v{i + 1};", f"initial v{i + 1} = 0;"]
+        lines += [f"always @(posedge clk) {{v{i + 1}, s{i}}} <= {{done{i}, n{i}}};"]
+        if layer.threshold is not None:
+            lines += _table(f"least{i}", f"m{i}", np.clip(_least(layer, counts), 0, counts.most + 1), counts.most.max() + 1)
+            lines += [f"wire x{i + 1} = s{i} >= least{i};"]
+    wide, table = _sum_width(counts), _ranks(layer, counts)
+    by_address = np.zeros((neurons, 2**s), np.int64)
+    by_address[:, : table.shape[1]] = table
+    lines += _table("offset", f"m{i}", counts.offset % 2**wide, 2**wide - 1)
+    lines += _table("rank", f"{{m{i}, n{i}}}", by_address.ravel(), table.max())
+    lines += [f"reg [{m - 1}:0] who;", f"always @(posedge clk) who <= m{i};"]
+    lines += [f"assign summed = v{i + 1}, sum = {counts.unit} * s{i} - offset;"]
+    lines += [f"largest_so_far #({neurons}, {_width(table.max())}, {m}) best_of(clk, v{i + 1}, rank, who, done, best);"]
+    return [f"{first}, output summed, output [{wide - 1}:0] sum, output done, output [{m - 1}:0] best", *lines]
 
 
 def neuron(name: str, x: str, counts: Counts, m: int) -> list[str]:
-    """Verilog that counts what neuron m does."""
+    """Verilog that counts what neuron m does; x has all the lowest bits of the inputs first."""
     columns = defaultdict(list)
     for place, row in enumerate(counts.digits[:, m]):
         (kept,) = np.nonzero(row)
         for bit in range(counts.bits if len(kept) else 0):
             start = bit * len(row)
             if len(kept) == len(row):
-                ones = sum(1 << int(k) for k in np.flatnonzero(row > 0))
-                text = f"{x}[{start + len(row) - 1}:{start}] ~^ {len(row)}'h{ones:x}"
+                text = f"{x}[{start + len(row) - 1}:{start}] ~^ {len(row)}'h{_number(row > 0):x}"
             else:
                 wires = [f"{'~' * (row[k] < 0)}{x}[{start + k}]" for k in kept[::-1]]
                 text = f"{{{', '.join(wires)}}}"
@@ -117,16 +172,16 @@ def neuron(name: str, x: str, counts: Counts, m: int) -> list[str]:
 def add_up(name: str, columns: dict[int, list[tuple[str, int]]]) -> list[str]:
     """Verilog that adds up bits: column i has texts with so many bits, each of which counts 2^i.
 
-    In each round, the ones of every column are counted, and the bits of what is counted take their places in this
-    column and the next ones, until no column has more than two. Those are added as on paper.
+    In each round the ones of every column are counted, and the bits of these counts take their places in this column
+    and the next ones, until no column has more than two. Those are added as on paper.
     """
     lines, numbers = [], count()
 
     def counted(parts, wire=None):
         size, wire = sum(bits for _, bits in parts), wire or f"{name}_{next(numbers)}"
         texts = parts[0][0] if len(parts) == 1 else f"{{{', '.join(text for text, _ in parts)}}}"
-        lines.append(f"  wire [{_width(size) - 1}:0] {wire};")
-        lines.append(f"  count #({size}, {_width(size)}) c_{wire}({texts}, {wire});")
+        lines.append(f"wire [{_width(size) - 1}:0] {wire};")
+        lines.append(f"count #({size}, {_width(size)}) c_{wire}({texts}, {wire});")
         return [(f"{wire}[{j}]", 1) for j in range(_width(size))]
 
     if list(columns) == [0]:
@@ -139,58 +194,49 @@ def add_up(name: str, columns: dict[int, list[tuple[str, int]]]) -> list[str]:
             for j, bit in [(0, part) for part in parts] if small else enumerate(counted(parts)):
                 following[i + j].append(bit)
         columns = following
-    carry, digits, i = [], [], 0
-    while carry or i <= max(columns, default=0):
-        parts = columns.get(i, []) + carry
+    carry, digits = [], []
+    while carry or len(digits) <= max(columns, default=0):
+        parts = columns.get(len(digits), []) + carry
         low, *carry = counted(parts) if len(parts) > 1 else parts or [("1'b0", 1)]
         digits.insert(0, low[0])
-        i += 1
-    return [*lines, f"  wire [{len(digits) - 1}:0] {name} = {{{', '.join(digits)}}};"]
+    return [*lines, f"wire [{len(digits) - 1}:0] {name} = {{{', '.join(digits)}}};"]
 
 
-def _digits(layer: FoldedLayer) -> Array:
-    return 2 * layer.weight.astype(np.int64)[None] - 1
+def _least(layer: FoldedLayer, counts: Counts) -> Array:
+    """The smallest counts with which the neurons give +1."""
+    return -(-(layer.threshold + counts.offset) // counts.unit)
 
 
 def _reached(name: str, least: int, most: int) -> str:
     return f"1'b{int(least <= 0)}" if not 0 < least <= most else f"{name} >= {_width(least)}'d{least}"
 
 
-def _register(name: str, values: list[str], bits: int = 1) -> list[str]:
+def _register(name: str, bits: int, values: list[str]) -> list[str]:
     """A register of values of so many bits, the first in the lowest bits."""
-    stored = [f"    {name}[{bits * m} +: {bits}] <= {value};" for m, value in enumerate(values)]
-    return [f"  reg [{bits * len(values) - 1}:0] {name};", "  always @(posedge clk) begin", *stored, "  end"]
+    stored = [f"  {name}[{bits * m} +: {bits}] <= {value};" for m, value in enumerate(values)]
+    return [f"reg [{bits * len(values) - 1}:0] {name};", "always @(posedge clk) begin", *stored, "end"]
 
 
-def _largest(layer: FoldedLayer, counts: Counts, name: str, wide: int) -> list[str]:
-    n = np.arange(counts.most.max() + 1)[:, None]
-    ranks, width = _ranks(kernels.affine((counts.unit * n - counts.offset).astype(np.int32), 1, layer.scale, layer.shift))
-    lines, classes = [], _width(len(layer.weight) - 1)
-    for m, (column, most) in enumerate(zip(ranks.T, counts.most, strict=True)):
-        digits = _width(most)
-        lines += [f"  reg [{digits - 1}:0] r{m};", f"  reg [{width - 1}:0] rank_{m};"]
-        lines += [f"  always @(posedge clk) r{m} <= {name}_{m};"]
-        lines += [f"  assign sums[{wide * m} +: {wide}] = {counts.unit} * r{m} - {wide}'d{counts.offset[m] % 2**wide};"]
-        cases = " ".join(f"{digits}'d{k}: rank_{m} = {rank};" for k, rank in enumerate(column[: most + 1].tolist()))
-        lines += [f"  always @* case (r{m}) {cases} default: rank_{m} = {width}'bx; endcase"]
-    best = [(f"rank_{m}", f"{classes}'d{m}") for m in range(len(layer.weight))]
-    for k in count():
-        if len(best) == 1:
-            return [*lines, f"  always @(posedge clk) best <= {best[0][1]};"]
-        (a, i), (b, j), *rest = best
-        lines += [f"  wire [{width - 1}:0] top{k} = {a} > {b} ? {a} : {b};"]
-        lines += [f"  wire [{classes - 1}:0] who{k} = {a} > {b} ? {i} : {j};"]
-        best = [*rest, (f"top{k}", f"who{k}")]
+def _table(name: str, address: str, values: Iterable[int], most: int, clock: str = "(posedge clk)") -> list[str]:
+    """A memory: what it has at the address comes at the next clock, or with clock "*" at once."""
+    sign, bits = "=" if clock == "*" else "<=", _width(most)
+    cases = [f"  {k}: {name} {sign} {bits}'h{int(value):x};" for k, value in enumerate(values)]
+    end = [f"  default: {name} {sign} {bits}'bx;", "endcase"]
+    return [f"reg [{bits - 1}:0] {name};", f"always @{clock} case ({address})", *cases, *end]
 
 
-def _ranks(logits: Array) -> tuple[Array, int]:
-    """(sums, classes) -> numbers in the same order, of which none is in two classes: of equal logits the first wins."""
-    classes = np.broadcast_to(np.arange(logits.shape[1]), logits.shape)
-    order = np.lexsort((-classes.ravel(), logits.ravel()))
-    changes = np.diff(classes.ravel()[order], prepend=-1) != 0
-    ranks = np.empty(logits.size, np.int64)
-    ranks[order] = np.cumsum(changes) - 1
-    return ranks.reshape(logits.shape), _width(ranks.max())
+def _ranks(layer: FoldedLayer, counts: Counts) -> Array:
+    """(classes, counts) -> numbers in the order of the logits; of equal logits the first class has the largest."""
+    sums = counts.unit * np.arange(counts.most.max() + 1)[:, None] - counts.offset
+    logits = kernels.affine(sums.astype(np.int32), 1, layer.scale, layer.shift).T
+    classes = np.broadcast_to(np.arange(len(logits))[:, None], logits.shape)
+    order, ranks = np.lexsort((-classes.ravel(), logits.ravel())), np.empty(logits.size, np.int64)
+    ranks[order] = np.cumsum(np.diff(classes.ravel()[order], prepend=-1) != 0) - 1
+    return ranks.reshape(logits.shape)
+
+
+def _sum_width(counts: Counts) -> int:
+    return 1 + _width(counts.unit * counts.most.max() + abs(counts.offset).max())
 
 
 def _width(most: int) -> int:
@@ -198,13 +244,19 @@ def _width(most: int) -> int:
     return max(1, int(most).bit_length())
 
 
+def _number(bits: Array) -> int:
+    """The first bit is the lowest."""
+    return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="a packed network, what `PackedNetwork.save` wrote")
+    parser.add_argument("--at-once", type=int, help="inputs at a clock, neurons one after the other")
     parser.add_argument("--output", type=Path, help="the Verilog file; default: beside it, with the suffix .v")
     options = parser.parse_args()
     output = options.output or options.file.with_suffix(".v")
-    to_verilog(PackedNetwork.load(options.file), output)
+    to_verilog(PackedNetwork.load(options.file), output, options.at_once)
     print(f"wrote {output}")
 
 
