@@ -86,7 +86,7 @@ def to_verilog(network: PackedNetwork, path: str | Path, at_once: int | None = N
 def _layers(network: PackedNetwork) -> Iterable[tuple[int, FoldedLayer, Counts]]:
     bits = 8 if network.pixel_threshold is None else 1
     for i, layer in enumerate(network.layers):
-        digits = 2 * layer.weight.astype(np.int64)[None] - 1
+        digits = signed_digits(2 * layer.weight.astype(np.int64) - 1)
         yield i, layer, Counts.of(digits, 1 if i else bits, signs=i > 0 or bits == 1)
 
 
@@ -151,6 +151,18 @@ def _one_after_the_other(network: PackedNetwork, at_once: int) -> list[str]:
     lines += [f"assign summed = v{i + 1}, sum = {counts.unit} * s{i} - offset;"]
     lines += [f"largest_so_far #({neurons}, {_width(table.max())}, {m}) best_of(clk, v{i + 1}, rank, who, done, best);"]
     return [f"{first}, output summed, output [{wide - 1}:0] sum, output done, output [{m - 1}:0] best", *lines]
+
+
+def signed_digits(numbers: Array) -> Array:
+    """(places, ...) of -1, 0 and 1: the few powers of two whose sum a number is, no two of them neighbours.
+
+    Source: Reitwiesner 1960, the "canonical signed digits".
+    """
+    digits = []
+    while numbers.any() or not digits:
+        digits.append(np.where(numbers % 2 == 1, 2 - numbers % 4, 0))
+        numbers = (numbers - digits[-1]) // 2
+    return np.stack(digits)
 
 
 def neuron(name: str, x: str, counts: Counts, m: int) -> list[str]:

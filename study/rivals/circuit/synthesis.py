@@ -22,41 +22,56 @@ for line in sys.stdin:
     libyosys.run_pass(line.strip(), design)
 """
 LOGIC = """
-hierarchy -top {top}; proc; flatten; opt_clean; opt_expr; opt_merge; memory -nomap; memory_map r:SIZE<=256; opt_clean
-techmap; opt_expr; opt_merge; opt_clean; dfflegalize -cell $_DFF_P_ 01
+hierarchy -top {top}; proc; flatten -noscopeinfo; opt_clean; opt_expr; opt_merge; memory -nomap
+memory_map r:SIZE<=256; opt_clean; techmap; opt_expr; opt_merge; opt_clean; dfflegalize -cell $_DFF_P_ 01
 """
+TABLES = "abc -lut {} -script tables_of_{}"
+ICE40 = "ice40_wrapcarry -unwrap; techmap -map +/ice40/ff_map.v; clean; opt_lut -tech ice40"
+XILINX = """
+clean; xilinx_srl -fixed -minlen 3
+techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6; xilinx_dffopt; opt_lut_ins -tech xilinx
+"""
+GENERIC = {"LUT": "$lut", "flip-flop": "$_DFF_P_"}
 
 
 class Target(NamedTuple):
-    """What Yosys does before and after the look-up tables, of how many inputs they are, and how its cells are called."""
+    """What Yosys does before the logic is mapped, by what it is, and what afterwards; how cells are called.
+
+    `dsp` is the option that lets Yosys take the multipliers of a chip, or keeps it from them.
+    """
 
     before: str
-    inputs: int
+    mapped: str
     after: str
     cells: dict[str, str]
+    dsp: dict[bool, str] = {True: "", False: ""}  # noqa: RUF012
 
 
 TARGETS = {
-    "LUT4": Target(LOGIC, 4, "opt_clean", {"LUT": "$lut", "flip-flop": "$_DFF_P_"}),
-    "LUT6": Target(LOGIC, 6, "opt_clean", {"LUT": "$lut", "flip-flop": "$_DFF_P_"}),
+    "LUT4": Target(LOGIC, TABLES.format(4, 4), "opt_clean", GENERIC),
+    "LUT6": Target(LOGIC, TABLES.format(6, 6), "opt_clean", GENERIC),
+    "gates": Target(LOGIC, "abc -g cmos4,XOR,XNOR,MUX -script gates", "opt_clean", {"flip-flop": "$_DFF_P_"}),
     "iCE40": Target(
         "synth_ice40 -top {top} {dsp} -run begin:map_luts",
-        4,
-        "ice40_wrapcarry -unwrap; techmap -map +/ice40/ff_map.v; clean; opt_lut -tech ice40; synth_ice40 -run map_cells:check",
+        TABLES.format(4, 4),
+        f"{ICE40}; synth_ice40 -run map_cells:check",
         {"LUT": "SB_LUT4", "carry": "SB_CARRY", "flip-flop": "SB_DFF", "RAM": "SB_RAM", "DSP": "SB_MAC16"},
+        {True: "-dsp -device u", False: ""},
     ),
     "ECP5": Target(
         "synth_ecp5 -top {top} {dsp} -run begin:map_luts",
-        4,
+        TABLES.format(4, 4),
         "clean; techmap -map +/lattice/cells_map_trellis.v; opt_lut_ins -tech lattice; clean",
-        {"LUT": "LUT4", "carry": "CCU2C", "flip-flop": "TRELLIS_FF", "RAM": "DP16KD", "LUT RAM": "TRELLIS_DPR16X4", "DSP": "MULT18X18D"},
+        {"LUT": "LUT4", "carry": "CCU2C", "flip-flop": "TRELLIS_FF", "RAM": "DP16KD", "DSP": "MULT18X18D"}
+        | {"LUT RAM": "TRELLIS_DPR16X4"},
+        {True: "", False: "-nodsp"},
     ),
     "Xilinx 7": Target(
         "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top} {dsp} -run begin:map_luts",
-        6,
-        "clean; xilinx_srl -fixed -minlen 3; techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6; "
-        "xilinx_dffopt; opt_lut_ins -tech xilinx; clean",
+        TABLES.format(6, 6),
+        XILINX,
         {"LUT": "LUT", "carry": "CARRY4", "flip-flop": "FD", "RAM": "RAMB", "LUT RAM": "RAM32M", "DSP": "DSP48E1"},
+        {True: "", False: "-nodsp"},
     ),
 }
 
@@ -71,21 +86,23 @@ def cells(verilog: Path, top: str, target: str, netlist: Path | None = None, dsp
         netlist: where the cells and their wires are written, as JSON.
         dsp: whether multipliers of the chip may be used.
     """
-    before, inputs, after, kinds = TARGETS[target]
-    no = {"iCE40": "", "ECP5": "-nodsp", "Xilinx 7": "-nodsp"}.get(target)
-    yes = {"iCE40": "-dsp -device u"}.get(target, "")
+    way = TARGETS[target]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "logic").write_text(f"strash\nifraig\nif -K {inputs}\n")
-        found = netlist.resolve() if netlist else folder / "netlist.json"
-        mapped = f"abc -lut {inputs} -script logic"
+        for inputs in (4, 6):
+            (folder / f"tables_of_{inputs}").write_text(f"strash\nifraig\nif -K {inputs}\n")
+        (folder / "gates").write_text("strash\nifraig\nmap\n")
+        before = way.before.format(top=top, dsp=way.dsp[dsp])
+        written = f"write_json {netlist.resolve()}" if netlist else ""
         yosys(
-            f"read_verilog {verilog.resolve()}\n{before.format(top=top, dsp=yes if dsp else no)}\n{mapped}\n{after}\n"
-            f"check -noinit\nblackbox =A:whitebox\ntee -q -o stat.json stat -json\nwrite_json {found}",
+            f"read_verilog {verilog.resolve()}\n{before}\n{way.mapped}\n{way.after}\ncheck -noinit\n"
+            f"blackbox =A:whitebox\ntee -q -o stat.json stat -json -tech cmos\n{written}",
             folder,
         )
-        counted = json.loads((folder / "stat.json").read_text())["modules"][f"\\{top}"]["num_cells_by_type"]
-    return {kind: sum(n for cell, n in counted.items() if cell.startswith(start)) for kind, start in kinds.items()}
+        found = json.loads((folder / "stat.json").read_text())["modules"][f"\\{top}"]
+    counted = found["num_cells_by_type"]
+    kinds = {kind: sum(n for cell, n in counted.items() if cell.startswith(start)) for kind, start in way.cells.items()}
+    return kinds | ({"transistors": int(found["estimated_num_transistors"])} if target == "gates" else {})
 
 
 def yosys(commands: str, folder: Path) -> str:
