@@ -51,7 +51,7 @@ def neuron(inputs: int, kind: str, weights: str) -> str:
         drawn = np.random.default_rng(0).normal(size=(1, inputs))
         half = 2 ** (places - 1)
         whole = np.clip(np.rint(drawn / STEPS[places]), -half, half - 1) if places > 1 else np.where(drawn < 0, -1, 1)
-        counts = verilog.Counts.of(verilog.signed_digits(whole.astype(np.int64)), bits, signs=bits == 1)
+        counts = verilog.Counts.of(verilog.signed_digits(whole.astype(np.int64)), bits, bits == 1)
         lines = [*verilog.neuron("n", "x", counts, 0), f"assign y = n >= {counts.most[0] // 2 + 1};"]
     return "\n".join([f"module neuron({ports});", *lines, "endmodule", verilog.PARTS.read_text()])
 
