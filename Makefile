@@ -32,7 +32,7 @@ $(FOR_TUTORIAL): pyproject.toml constraints.txt
 	touch $@
 
 $(FOR_TEST): $(FOR_TUTORIAL) package.json
-	$(INSTALL) ".[packed,export,chip,study,bench,notebooks,docs,successor,test]"
+	$(INSTALL) ".[packed,export,chip,circuit,study,bench,notebooks,docs,successor,test]"
 	@$(NPM) || echo "No TypeScript (npm is missing, or it failed): the test that needs it will be skipped"
 	touch $@
 
@@ -50,7 +50,7 @@ test-all: check ## the gate and what takes longer; nothing is released without i
 check: $(FOR_TEST)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
-	$(RUN) pyrefly check
+	$(RUN) ty check
 
 site: $(FOR_TUTORIAL) ## build the site into site/; a broken link fails the build
 	$(RUN) mkdocs build --strict --quiet
