@@ -132,7 +132,7 @@ class _Memory:
     """A memory with ports that read and write at the clock's edge."""
 
     def __init__(self, cell: dict, words: int):
-        pins, numbers = cell["connections"], {k: v for k, v in cell["parameters"].items()}
+        pins, numbers = cell["connections"], cell["parameters"]
         self.pins = {name: np.array([_wire(b) for b in bits], np.int64) for name, bits in pins.items()}
         width, size, self.abits = (int(numbers[name], 2) for name in ("WIDTH", "SIZE", "ABITS"))
         if "0" in numbers["RD_CLK_ENABLE"]:
