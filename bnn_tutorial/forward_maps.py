@@ -64,7 +64,7 @@ def keeps(rule: Rule) -> Callable[[ForwardMap], ForwardMap]:
     """
 
     def mark(forward_map: ForwardMap) -> ForwardMap:
-        forward_map.rule = rule
+        forward_map.rule = rule  # ty: ignore[missing-attribute]: a function may have attributes
         return forward_map
 
     return mark
@@ -83,7 +83,7 @@ def kept_weights(layer: nn.Module) -> KeptWeights | None:
     """
     weight_bits(layer)  # refuses what cannot be kept
     rule, options = _rule(layer)
-    return rule and rule(layer.weight, **options)
+    return rule(layer.weight, **options) if rule else None
 
 
 def weight_bits(layer: nn.Module) -> int | Fraction:
