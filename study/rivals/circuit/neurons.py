@@ -57,11 +57,17 @@ def neuron(inputs: int, kind: str, weights: str) -> str:
 
 
 def jobs() -> list[tuple]:
-    """The rows of the table, small ones first."""
+    """The rows of the table: first look-up tables of four inputs, and what is small."""
     ways = list(product(INPUTS, KINDS, SOURCES, TARGETS))
     has_multipliers = [name for name, target in TARGETS.items() if "DSP" in target.cells]
     ways = [way for way in ways if way[2] != "multipliers" or (way[1] == "8 x 8" and way[3] in has_multipliers)]
-    return sorted(ways, key=lambda way: way[0] * np.prod(KINDS[way[1]]) * (way[2] == "memory" or 1 / 3))
+    return sorted(ways, key=_effort)
+
+
+def _effort(way: tuple) -> float:
+    inputs, kind, weights, target = way
+    size = inputs * float(np.prod(KINDS[kind])) * (1 if weights == "memory" else 1 / 3)
+    return size * (1 if target == "LUT4" else 10)
 
 
 def row(inputs: int, kind: str, weights: str, target: str) -> dict:
@@ -73,8 +79,9 @@ def row(inputs: int, kind: str, weights: str, target: str) -> dict:
 
 
 def main() -> None:
-    rows = pd.read_csv(RESULTS).to_dict("records") if RESULTS.exists() else []
-    done = {tuple(row[name] for name in KEY) for row in rows if row["yosys"] == version("pyosys")}
+    rows = pd.read_csv(RESULTS, dtype={"yosys": str}).to_dict("records") if RESULTS.exists() else []
+    rows = [row for row in rows if row["yosys"] == version("pyosys")]
+    done = {tuple(row[name] for name in KEY) for row in rows}
     for job in jobs():
         if job in done or (len(sys.argv) > 1 and str(job[0]) not in sys.argv[1:]):
             continue

@@ -73,7 +73,11 @@ def place(verilog: Path, top: str, chip: str, dsp: bool = False) -> Placed:
         report = json.loads((folder / "report.json").read_text())
         modules = json.loads((folder / "placed.json").read_text())["modules"]
     used = {kind: (n["used"], n["available"]) for kind, n in report["utilization"].items() if n["used"]}
-    bels = [(cell["type"], cell["attributes"].get("NEXTPNR_BEL", "")) for module in modules.values() for cell in module["cells"].values()]
+    bels = [
+        (cell["type"], cell["attributes"].get("NEXTPNR_BEL", ""))
+        for module in modules.values()
+        for cell in module["cells"].values()
+    ]
     found = [(kind, re.match(r"X(\d+)/Y(\d+)/", bel)) for kind, bel in bels]
     places = [(kind, int(match[1]), int(match[2])) for kind, match in found if match]
     return Placed(used, min(clock["achieved"] for clock in report["fmax"].values()), places)

@@ -14,7 +14,12 @@ import numba
 import numpy as np
 from numpy import ndarray as Array
 
+from bnn_tutorial.export.verilog import to_verilog
+from bnn_tutorial.packed import PackedNetwork
+
 from .synthesis import cells
+
+IMAGES = 3  # of each word's place, one after the other, to see that they do not meet
 
 
 class Circuit:
@@ -40,6 +45,7 @@ class Circuit:
         wires = 1 + max(map(_wire, (b for c in found for pin in c["connections"].values() for b in pin)), default=1)
         self._values = np.zeros((wires, -(-images // 64)), np.uint64)
         self._values[1] = ~np.uint64(0)
+        self.clocks = 0
 
     def step(self, **inputs: Array) -> dict[str, Array]:
         """One clock: (images, bits) bool for each input but the clock -> the same of each output, before the edge."""
@@ -63,11 +69,70 @@ class Circuit:
         return np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")[:, : self.images].T.astype(bool)
 
 
+def simulate(network: PackedNetwork, pixels: Array, at_once: int | None = None) -> tuple[Array, Array, Circuit]:
+    """Write a network as Verilog, synthesise it, and run it.
+
+    Args:
+        network: a packed network.
+        pixels: (N, inputs) uint8, N a multiple of `IMAGES`.
+        at_once: see `to_verilog`.
+
+    Returns:
+        The sums of the last layer, (N, classes), the classes, (N,), and the circuit.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "network.v"
+        to_verilog(network, path, at_once)
+        circuit = Circuit(path, "network", len(pixels) // IMAGES)
+    threshold = network.pixel_threshold
+    bits = np.unpackbits(pixels, axis=1, bitorder="little") > 0 if threshold is None else pixels >= threshold
+    batches = bits.reshape(IMAGES, circuit.images, -1)
+    sums, classes = (_flow if at_once is None else _turns)(circuit, batches, len(network.layers))
+    columns = len(network.layers[-1].levels)
+    wide = np.stack(sums).reshape(len(pixels), columns, -1) if at_once is None else np.stack(sums)
+    if at_once is not None:
+        wide = wide.reshape(IMAGES, columns, circuit.images, -1).swapaxes(1, 2).reshape(len(pixels), columns, -1)
+    return _number(wide, signed=True), np.concatenate([_number(c) for c in classes]), circuit
+
+
+def _flow(circuit: Circuit, batches: Array, layers: int) -> tuple[list, list]:
+    """An image at every clock: the sums come `layers` clocks later, the class one more."""
+    outputs = []
+    for clock in range(len(batches) + layers + 1):
+        outputs.append(circuit.step(x=batches[min(clock, len(batches) - 1)]))
+        circuit.edge()
+    sums = [out["sums"] for out in outputs[layers : layers + len(batches)]]
+    return sums, [out["best"] for out in outputs[layers + 1 :]]
+
+
+def _turns(circuit: Circuit, batches: Array, layers: int) -> tuple[list, list]:
+    """Some inputs at every clock that the circuit is ready; sums and classes come when it says so."""
+    lanes, sums, classes = len(circuit.ports["x"]), [], []
+    parts = (b[:, k : k + lanes] for b in batches for k in range(0, b.shape[1], lanes))
+    nothing = np.zeros((circuit.images, lanes), bool)
+    while len(classes) < len(batches):
+        no = np.zeros((circuit.images, 1), bool)
+        out = circuit.step(valid=no, x=nothing)
+        if out["ready"].all() and (part := next(parts, None)) is not None:
+            out = circuit.step(valid=~no, x=part)
+        sums += [out["sum"]] if out["summed"].all() else []
+        classes += [out["best"]] if out["done"].all() else []
+        circuit.edge()
+        circuit.clocks += 1
+    return sums, classes
+
+
+def _number(bits: Array, signed: bool = False) -> Array:
+    """The first bit is the lowest; of a signed number the last one counts negative."""
+    worth = 2 ** np.arange(bits.shape[-1])
+    return bits.astype(np.int64) @ (worth * np.where(worth == worth[-1], -1, 1) if signed else worth)
+
+
 class _Memory:
     """A memory with ports that read and write at the clock's edge."""
 
     def __init__(self, cell: dict, words: int):
-        pins, numbers = cell["connections"], {k: v for k, v in cell["parameters"].items()}
+        pins, numbers = cell["connections"], cell["parameters"]
         self.pins = {name: np.array([_wire(b) for b in bits], np.int64) for name, bits in pins.items()}
         width, size, self.abits = (int(numbers[name], 2) for name in ("WIDTH", "SIZE", "ABITS"))
         if "0" in numbers["RD_CLK_ENABLE"]:
