@@ -1,0 +1,196 @@
+"""A language model of ternary weights, small enough to train on a laptop: Shakespeare's plays, a character at a time.
+
+It is nanoGPT's decoder, built of the tutorial's `GenDense`. As everywhere here the forward map says what becomes of the
+weights, and nothing else changes between a model of 32 bits a weight and one of 1.6. What differs from nanoGPT:
+
+- No bias and no learned scale or shift, as in BitNet b1.58 (Ma et al. 2024, arXiv 2402.17764).
+- Before each product a norm, and a rounding to 8 bits: the sums that run through a transformer have no fixed range.
+- The square of ReLU between the two products of a layer (Primer, So et al. 2021, arXiv 2109.08668).
+- Attention prefers what is near, by a fixed slope, and sees `context` characters (ALiBi, Press et al. 2022, arXiv
+  2108.12409). Places need no weights, and what was computed for a character stays valid while the text grows.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .forward_maps import ForwardMap, linear
+from .layers import GenDense, eval_mode
+from .quantised import quantised_linear, ternary_linear
+from .ste import sign, straight_through
+
+__all__ = ["ALPHABET", "Plays", "load_shakespeare", "encode", "decode", "batches", "centred_binary_linear",
+           "quantised_tokens", "LanguageModel", "train_language", "nats", "generate"]  # fmt: skip
+
+ALPHABET = "\n !',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # a character's number is its place here
+
+# A comedy, a history and a tragedy each, named before any training.
+TO_CHOOSE_BY = ("a-midsummer-night-s-dream", "king-john", "macbeth")
+TO_REPORT = ("twelfth-night", "richard-ii", "king-lear")
+
+
+class Plays(NamedTuple):
+    """Shakespeare's plays as (characters,) int64 each: 32 to train on, three to choose by, three to report."""
+
+    train: Tensor
+    choose: Tensor
+    report: Tensor
+
+
+def load_shakespeare() -> Plays:
+    """The speeches of 38 plays with the speakers' names, which come with the package. No play is cut in two.
+
+    Examples:
+        >>> plays = load_shakespeare()
+        >>> print(decode(plays.report[-164:-1]))
+    """
+    with tarfile.open(files("bnn_tutorial") / "shakespeare" / "plays.tar.xz") as archive:
+        texts = {play.name.removesuffix(".txt"): archive.extractfile(play).read().decode() for play in archive}
+    rest = [name for name in texts if name not in TO_CHOOSE_BY + TO_REPORT]
+    return Plays(*(encode("".join(texts[name] for name in names)) for names in (rest, TO_CHOOSE_BY, TO_REPORT)))
+
+
+def encode(text: str) -> Tensor:
+    """Characters -> (len(text),) int64."""
+    if unknown := set(text) - set(ALPHABET):
+        raise ValueError(f"expected characters of ALPHABET only, got {''.join(sorted(unknown))!r}: leave them out")
+    places = torch.zeros(128, dtype=torch.int64)
+    places[list(ALPHABET.encode())] = torch.arange(len(ALPHABET))
+    return places[list(text.encode())]
+
+
+def decode(tokens: Tensor) -> str:
+    return "".join(ALPHABET[token] for token in tokens.tolist())
+
+
+def centred_binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """a = α sign(W - mean W) x + b with α = mean |W|, both of the whole matrix: the ±1 of BitNet.
+
+    Source: Wang et al. 2023, equations 1 to 3 (arXiv 2310.11453).
+    """
+    weight = layer.weight
+    return F.linear(x, straight_through(sign(weight - weight.mean()) * weight.abs().mean(), weight), layer.bias)
+
+
+centred_binary_linear.bits = 1
+
+
+def quantised_tokens(x: Tensor, bits: int | None = 8) -> Tensor:
+    """Each token, (..., features), normalised, and rounded to whole multiples of its own step; None: not rounded.
+
+    The step is such that its largest number becomes 2^(bits - 1) - 1. One bit is the sign times the mean size.
+    """
+    x = F.layer_norm(x, x.shape[-1:])
+    if bits is None:
+        return x
+    if bits == 1:
+        return straight_through(sign(x) * x.abs().mean(dim=-1, keepdim=True), x)
+    step = x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-5) / (2 ** (bits - 1) - 1)
+    return straight_through((x / step).round() * step, x)
+
+
+class Block(nn.Module):
+    """Attention, then two products with ReLU² between them; both add to what comes in."""
+
+    def __init__(self, width: int, heads: int, activation_bits: int | None, dense):
+        super().__init__()
+        self.heads, self.activation_bits = heads, activation_bits
+        self.attend, self.project = dense(width, 3 * width), dense(width, width)
+        self.expand, self.contract = dense(width, 4 * width), dense(4 * width, width)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        quantise = partial(quantised_tokens, bits=self.activation_bits)
+        parts = self.attend(quantise(x)).chunk(3, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)  # (N, heads, T, width / heads)
+        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5 + bias  # (N, heads, T, T)
+        attended = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)  # (N, T, width)
+        x = x + self.project(quantise(attended))
+        return x + self.contract(quantise(self.expand(quantise(x)).relu().square()))
+
+
+class LanguageModel(nn.Module):
+    """(N, T) characters -> (N, T, 62) logits of the next one.
+
+    Args:
+        forward_map: of all products but the first and the last: `linear`, `ternary_linear`, `centred_binary_linear`, or
+            `partial(quantised_linear, bits=...)`.
+        activation_bits: of what goes into those products; None: float.
+        embedding_map: of the first product, with one-hot characters, and the last: `quantised_linear` keeps 8 bits.
+    """
+
+    def __init__(
+        self,
+        forward_map: ForwardMap = ternary_linear,
+        activation_bits: int | None = 8,
+        embedding_map: ForwardMap = linear,
+        width: int = 128,
+        blocks: int = 4,
+        heads: int = 4,
+        context: int = 64,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        self.heads, self.context = heads, context
+        dense = partial(GenDense, bias=False, generator=generator)
+        inside = partial(dense, forward_map=forward_map)
+        self.embed = dense(len(ALPHABET), width, forward_map=embedding_map)
+        self.blocks = nn.ModuleList(Block(width, heads, activation_bits, inside) for _ in range(blocks))
+        self.head = dense(width, len(ALPHABET), forward_map=embedding_map)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(F.one_hot(tokens, len(ALPHABET)).to(self.embed.weight.dtype))
+        bias = self.distances(tokens.shape[1], x)
+        for block in self.blocks:
+            x = block(x, bias)
+        return self.head(F.layer_norm(x, x.shape[-1:]))
+
+    def distances(self, length: int, like: Tensor) -> Tensor:
+        """(heads, T, T): what attention adds to its scores, -inf for the future and beyond the context."""
+        slopes = 2.0 ** (-8 / self.heads * torch.arange(1, self.heads + 1))
+        places = torch.arange(length)
+        distance = places[:, None] - places
+        seen = (distance >= 0) & (distance < self.context)
+        return torch.where(seen, -slopes[:, None, None] * distance, -torch.inf).to(like)
+
+
+def train_language(
+    model: LanguageModel, tokens: Tensor, steps: int = 3000, rate: float = 3e-3, batch_size: int = 32, seed: int = 0,
+    autocast: bool = False,
+) -> list[float]:
+    """Train on random windows of `model.context` characters; returns the loss of each step in nats a character.
+
+    AdamW with a rate that rises for the first steps and falls to zero. With `autocast` the products are in bfloat16,
+    which is twice as fast where the processor has them.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05, cycle_momentum=False)
+    generator, window, losses = torch.Generator().manual_seed(seed), torch.arange(model.context + 1), []
+    for _ in range(steps):
+        starts = torch.randint(len(tokens) - model.context, (batch_size, 1), generator=generator)
+        x = tokens[starts + window]
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
+            loss = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    return losses
+
+
+def nats(model: LanguageModel, tokens: Tensor, length: int = 512) -> float:
+    """Mean loss a character, over windows of `length` characters: the model's context slides along in them."""
+    total = 0.0
+    with eval_mode(model):
+        for part in tokens.unfold(0, length + 1, length).split(16):
+            total += F.cross_entropy(model(part[:, :-1]).flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
+    return total / ((len(tokens) - 1) // length * length)
