@@ -24,11 +24,11 @@ help: ## show this list
 $(FOR_TUTORIAL): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit($(OLD) if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(INSTALL) ".[docs]"
+	$(INSTALL) ".[packed,docs]"
 	touch $@
 
 $(FOR_TEST): $(FOR_TUTORIAL) package.json
-	$(INSTALL) ".[docs,notebooks,bench,export,chip,test]"
+	$(INSTALL) ".[docs,notebooks,packed,export,chip,study,bench,test]"
 	@$(NPM) || echo "No TypeScript (npm is missing, or it failed): the test that needs it will be skipped"
 	touch $@
 

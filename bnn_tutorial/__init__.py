@@ -13,7 +13,6 @@ from .layers import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .models import *  # noqa: F403
 from .optimisers import *  # noqa: F403
-from .quantised import *  # noqa: F403
 from .ste import *  # noqa: F403
 from .summary import *  # noqa: F403
 from .training import *  # noqa: F403

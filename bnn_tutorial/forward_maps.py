@@ -3,19 +3,26 @@
 A layer owns the parameters; the map says what is done with them. A new experiment is a new map of three lines, not a
 new layer class. This is Bender's idea, where the keyword is called `forward`. Dense maps take (..., in_features) to
 (..., out_features), convolutions (N, C, H, W) to (N, C', H', W').
+
+A map of few bits says once what a trained layer has to keep: its *rule* turns the latent weights into whole numbers and
+a scale (`KeptWeights`). The map multiplies with these, and `keeps` tells them to all who count, pack or export.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .ste import sign_ste, stochastic_sign_ste
+from .ste import sign, sign_ste, stochastic_sign_ste, straight_through
 
 __all__ = [
-    "ForwardMap", "binary_weights", "has_binary_weights", "weight_bits", "linear", "binary_linear",
-    "stochastic_binary_linear", "conv2d", "binary_conv2d",
+    "ForwardMap", "KeptWeights", "keeps", "kept_weights", "weight_bits",
+    "binary_weights", "scaled_binary_weights", "ternary_weights", "quantised_weights",
+    "linear", "binary_linear", "stochastic_binary_linear", "scaled_binary_linear", "ternary_linear", "quantised_linear",
+    "conv2d", "binary_conv2d", "scaled_binary_conv2d", "ternary_conv2d", "quantised_conv2d",
 ]  # fmt: skip
 
 
@@ -39,18 +46,54 @@ class ForwardMap(Protocol):
     def __call__(self, layer: nn.Module, x: Tensor) -> Tensor: ...
 
 
-def binary_weights(forward_map: ForwardMap) -> ForwardMap:
-    """Mark a map of which a trained layer has to keep one bit a weight, its sign: it sets `forward_map.bits = 1`.
+class KeptWeights(NamedTuple):
+    """What a trained layer keeps of its weights: it multiplies with `scale * levels`.
 
-    `summary` then counts its weights as one bit each; clamping, the flip ratio and `Bop` include it. A map may add
-    a scale for each unit, as XNOR-Net's does: it folds into the batch norm, or the threshold, that follows.
+    Attributes:
+        bits: that a weight takes: 1 to 8, or 8/5 for the values -1, 0 and 1, of which five fit into a byte (3⁵ = 243).
+        levels: whole numbers as floats, in the weight's shape; of b bits the odd ones from -(2^b - 1) to 2^b - 1.
+        scale: positive; one for each row, shaped so that it broadcasts against the levels, or one for all.
     """
-    forward_map.bits = 1
-    return forward_map
+
+    bits: int | Fraction
+    levels: Tensor
+    scale: Tensor
 
 
-def weight_bits(layer: nn.Module) -> float:
-    """Bits that a trained layer has to keep for each weight: its map's `bits`, or those of a `functools.partial`; 32.
+Rule = Callable[..., KeptWeights]
+
+
+def keeps(rule: Rule) -> Callable[[ForwardMap], ForwardMap]:
+    """Say what a trained layer keeps of its weights under a forward map: a decorator, `@keeps(binary_weights)`.
+
+    `rule(weight, **options)` returns `KeptWeights`; the options are those that a `functools.partial` gives to the map.
+    `summary`, packing and the exporters ask the rule; clamping, the flip ratio and `Bop` act on maps of one bit.
+    """
+
+    def mark(forward_map: ForwardMap) -> ForwardMap:
+        forward_map.rule = rule
+        return forward_map
+
+    return mark
+
+
+@torch.no_grad()
+def kept_weights(layer: nn.Module) -> KeptWeights | None:
+    """What `layer` keeps of its weights, by its forward map's rule; None if its map keeps the real numbers.
+
+    Examples:
+        >>> from bnn_tutorial import GenDense
+        >>> layer = GenDense(3, 1, forward_map=ternary_linear)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[0.5, 0.125, 0.875]]))
+        >>> kept_weights(layer)
+        KeptWeights(bits=Fraction(8, 5), levels=tensor([[1., 0., 1.]]), scale=tensor(0.5000))
+    """
+    rule, options = _rule(layer)
+    return rule and rule(layer.weight, **options)
+
+
+def weight_bits(layer: nn.Module) -> int | Fraction:
+    """Bits that a trained layer has to keep for each weight, by its forward map's rule; 32 if it has none.
 
     Examples:
         >>> layer = nn.Linear(2, 1)
@@ -58,14 +101,62 @@ def weight_bits(layer: nn.Module) -> float:
         >>> weight_bits(layer), weight_bits(nn.Linear(2, 1))
         (1, 32)
     """
-    forward_map = getattr(layer, "forward_map", None)
-    of_function = getattr(getattr(forward_map, "func", None), "bits", 32)
-    return getattr(forward_map, "keywords", {}).get("bits", getattr(forward_map, "bits", of_function))
+    rule, options = _rule(layer)
+    return rule(torch.ones(1, 1), **options).bits if rule else 32  # every weight has as many as one has
 
 
-def has_binary_weights(layer: nn.Module) -> bool:
-    """Whether `layer` has a forward map marked with `binary_weights`, or a `functools.partial` of one."""
-    return weight_bits(layer) == 1
+def _rule(layer: nn.Module) -> tuple[Rule | None, dict]:
+    """The rule of the layer's map, looked for inside `functools.partial` too, and the options of the partials."""
+    forward_map, options = getattr(layer, "forward_map", None), {}
+    while forward_map is not None and not hasattr(forward_map, "rule"):
+        options = getattr(forward_map, "keywords", {}) | options
+        forward_map = getattr(forward_map, "func", None)
+    return getattr(forward_map, "rule", None), options
+
+
+def binary_weights(weight: Tensor, **_: object) -> KeptWeights:
+    """One bit a weight: the signs, with the scale 1. It takes every option of a map and needs none."""
+    return KeptWeights(1, sign(weight), weight.new_ones(()))
+
+
+def scaled_binary_weights(weight: Tensor) -> KeptWeights:
+    """The signs, with the scale α = mean |W| of each row, which loses least."""
+    return KeptWeights(1, sign(weight), _row_mean(weight.abs()).clamp(min=_TINY))
+
+
+def ternary_weights(weight: Tensor) -> KeptWeights:
+    """T = W / γ rounded to -1, 0 or 1, with the scale γ = mean |W| of the whole matrix."""
+    scale = weight.abs().mean().clamp(min=_TINY)
+    return KeptWeights(Fraction(8, 5), (weight / scale).round().clamp(-1, 1), scale)
+
+
+def quantised_weights(weight: Tensor, bits: int = 8) -> KeptWeights:
+    """The nearest of the 2^bits odd whole numbers, times a scale for each row.
+
+    Two levels next to each other lie a step apart, twice the scale: the step that loses least of a normal distribution
+    with the row's root mean square.
+    """
+    if bits not in MAX_STEPS:
+        raise ValueError(f"bits must be a whole number from 1 to 8, got {bits!r}")
+    step = MAX_STEPS[bits] * _row_mean(weight.square()).sqrt().clamp(min=_TINY)
+    last = 2**bits - 1
+    return KeptWeights(bits, (2 * (weight / step).floor() + 1).clamp(-last, last), step / 2)
+
+
+_TINY = 1e-5  # the least scale: a row of zeros shall not be divided by zero
+# The step between levels that loses least of a normal distribution of deviation 1 (Max 1960, table I).
+MAX_STEPS = {1: 1.596, 2: 0.9957, 3: 0.5860, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}
+
+
+def _row_mean(weight: Tensor) -> Tensor:
+    """(M, K) -> (M, 1), or (M, C, k, k) -> (M, 1, 1, 1)."""
+    return weight.mean(dim=tuple(range(1, weight.dim())), keepdim=True)
+
+
+def _rounded(weight: Tensor, rule: Rule, **options: int) -> Tensor:
+    """What a rule keeps, scale * levels, with the gradient of the weights as they are."""
+    kept = rule(weight, **options)
+    return straight_through(kept.scale * kept.levels, weight)
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
@@ -73,13 +164,13 @@ def linear(layer: nn.Module, x: Tensor) -> Tensor:
     return F.linear(x, layer.weight, layer.bias)
 
 
-@binary_weights
+@keeps(binary_weights)
 def binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
     """a = sign(W) x + b: `linear_binary_weights` in Bender."""
     return F.linear(x, sign_ste(layer.weight), layer.bias)
 
 
-@binary_weights
+@keeps(binary_weights)
 def stochastic_binary_linear(layer: nn.Module, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """a = B x + b, each weight of B drawn anew: +1 with probability hard_sigmoid(W); in `eval` mode sign(W).
 
@@ -90,12 +181,87 @@ def stochastic_binary_linear(layer: nn.Module, x: Tensor, generator: torch.Gener
     return F.linear(x, weight, layer.bias)
 
 
+@keeps(scaled_binary_weights)
+def scaled_binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """a = α sign(W) x + b with α = mean |W| of each row. The gradient passes through both factors.
+
+    Source: XNOR-Net, equation 6 (Rastegari et al. 2016, arXiv 1603.05279).
+
+    Examples:
+        >>> from bnn_tutorial import GenDense
+        >>> layer = GenDense(3, 1, forward_map=scaled_binary_linear)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[0.5, -0.25, 0.75]]))  # the mean of their sizes is 0.5
+        >>> layer(torch.tensor([1.0, 1.0, 1.0])).item()
+        0.5
+    """
+    return F.linear(x, _scaled_signs(layer.weight), layer.bias)
+
+
+def _scaled_signs(weight: Tensor) -> Tensor:
+    kept = scaled_binary_weights(weight)
+    return kept.scale * straight_through(kept.levels, weight)
+
+
+@keeps(ternary_weights)
+def ternary_linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """a = γ T x + b with T in {-1, 0, 1} and γ = mean |W| of the whole matrix (`ternary_weights`).
+
+    The gradient of W is that of γ T. Source: BitNet b1.58, equations 1 to 3 (Ma et al. 2024, arXiv 2402.17764).
+
+    Examples:
+        >>> from bnn_tutorial import GenDense
+        >>> layer = GenDense(3, 1, forward_map=ternary_linear)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[0.5, -0.125, 0.875]]))  # the mean of their sizes is 0.5
+        >>> layer(torch.tensor([1.0, 1.0, 1.0])).item()  # 0.5 (1 + 0 + 1)
+        1.0
+    """
+    return F.linear(x, _rounded(layer.weight, ternary_weights), layer.bias)
+
+
+@keeps(quantised_weights)
+def quantised_linear(layer: nn.Module, x: Tensor, bits: int = 8) -> Tensor:
+    """a = s Q x + b with odd whole numbers Q of `bits` bits, 1 to 8, and a scale s for each row (`quantised_weights`).
+
+    The gradient of W is that of s Q. For another number of bits: `functools.partial(quantised_linear, bits=4)`.
+
+    Examples:
+        >>> from functools import partial
+        >>> from bnn_tutorial import GenDense
+        >>> layer = GenDense(4, 1, forward_map=partial(quantised_linear, bits=2))
+        >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, -1.0, 1.0, -1.0]]))  # of root mean square 1
+        >>> round(layer(torch.tensor([1.0, 0.0, 0.0, 0.0])).item(), 4)  # 3 half steps of 0.9957
+        1.4936
+
+    Source: the levels Max 1960 (Quantizing for minimum distortion), the gradient Bengio et al. 2013 (arXiv 1308.3432).
+    """
+    return F.linear(x, _rounded(layer.weight, quantised_weights, bits=bits), layer.bias)
+
+
 def conv2d(layer: nn.Module, x: Tensor) -> Tensor:
     """A convolution with the weights as they are: `conv_linear` in Bender."""
     return F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
 
 
-@binary_weights
+@keeps(binary_weights)
 def binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
     """A convolution with sign(W). Padding puts zeros beside inputs of ±1, a third value; `padding=0` has none."""
     return F.conv2d(x, sign_ste(layer.weight), layer.bias, layer.stride, layer.padding)
+
+
+@keeps(scaled_binary_weights)
+def scaled_binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
+    """`scaled_binary_linear` as a convolution: a row is a kernel with all its channels."""
+    return F.conv2d(x, _scaled_signs(layer.weight), layer.bias, layer.stride, layer.padding)
+
+
+@keeps(ternary_weights)
+def ternary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
+    """`ternary_linear` as a convolution."""
+    return F.conv2d(x, _rounded(layer.weight, ternary_weights), layer.bias, layer.stride, layer.padding)
+
+
+@keeps(quantised_weights)
+def quantised_conv2d(layer: nn.Module, x: Tensor, bits: int = 8) -> Tensor:
+    """`quantised_linear` as a convolution: a row is a kernel with all its channels."""
+    weight = _rounded(layer.weight, quantised_weights, bits=bits)
+    return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)

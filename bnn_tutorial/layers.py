@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .forward_maps import ForwardMap, conv2d, has_binary_weights, linear
+from .forward_maps import ForwardMap, conv2d, linear, weight_bits
 from .ste import most_likely, sign
 
 __all__ = ["BinaryInput", "GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_", "eval_mode"]
@@ -170,7 +170,7 @@ class GenConv2d(_GenLayer):
 
 def binary_layers(model: nn.Module) -> list[nn.Module]:
     """The layers of `model` whose forward map uses only the signs of their weights, in order."""
-    return [layer for layer in model.modules() if has_binary_weights(layer)]
+    return [layer for layer in model.modules() if weight_bits(layer) == 1]
 
 
 @torch.no_grad()

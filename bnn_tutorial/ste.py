@@ -17,14 +17,15 @@ from torch import Tensor
 
 __all__ = [
     "sign", "straight_through", "sign_ste", "clipped_sign_ste", "hard_sigmoid", "stochastic_sign_ste",
-    "tanh_sign", "approx_sign", "swish_sign", "most_likely",
+    "tanh_sign", "approx_sign", "swish_sign", "quantised_relu", "most_likely",
 ]  # fmt: skip
 
 
 def sign(x: Tensor) -> Tensor:
     r"""The sign, with sign(±0) = +1, and its true derivative, 0. A network of these cannot learn.
 
-    q(x) = +1 if x >= 0, else -1; dq/dx = 0. (Julia's and PyTorch's `sign(0)` is 0, which one bit cannot hold.)
+    q(x) = +1 if x >= 0, else -1, which is 2 floor(clip(x, -1, 0)) + 1; dq/dx = 0. (Julia's and PyTorch's `sign(0)` is
+    0, which one bit cannot hold.)
 
     Examples:
         >>> x = torch.tensor([-2.0, -0.0, 0.5], requires_grad=True)
@@ -34,13 +35,11 @@ def sign(x: Tensor) -> Tensor:
         ([-1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
     """
     _check_float(x)
-    return torch.sign(x).add_(0.5).sign_()  # -1, 0, +1 become -0.5, 0.5, 1.5: no third value is left
+    return x.clamp(-1, 0).floor_().mul_(2).add_(1)  # -1 or 0, then -1 or +1; NaN stays NaN
 
 
 def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
     """The values of `forward` with the gradient of `backward`, a tensor of its shape: what estimators consist of.
-
-    `backward - backward.detach()` is 0, so it adds nothing, but its gradient is that of `backward`.
 
     Examples:
         >>> x = torch.tensor([-2.0, 0.5], requires_grad=True)
@@ -49,7 +48,25 @@ def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
         >>> y.tolist(), x.grad.tolist()  # 2x
         ([-2.0, 0.0], [-4.0, 1.0])
     """
-    return (backward - backward.detach()).add_(forward.detach())
+    return _StraightThrough.apply(forward, backward)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """(q, s) -> q; backward, the gradient goes to s as it is."""
+
+    generate_vmap_rule = True  # for torch.func.vmap
+
+    @staticmethod
+    def forward(q, s):
+        return q.view_as(q)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass  # nothing to remember
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None, gradient
 
 
 def sign_ste(x: Tensor) -> Tensor:
@@ -165,6 +182,23 @@ def swish_sign(x: Tensor, beta: float = 5.0) -> Tensor:
     _check_positive("beta", beta)
     u = (beta * x).clamp(-1000, 1000)  # further out the slope is 0 anyway, and infinity times 0 would be NaN
     return straight_through(forward=sign(x), backward=2 * torch.sigmoid(u) * (1 + u * torch.sigmoid(-u)))
+
+
+def quantised_relu(x: Tensor, bits: int = 8, limit: float = 6.0) -> Tensor:
+    """x clipped to [0, limit] and rounded to 2^bits values: the activation of networks with 8-bit integers.
+
+    The gradient is that of the clipping: 1 where 0 <= x <= limit, else 0.
+
+    Examples:
+        >>> quantised_relu(torch.tensor([-1.0, 1.5, 9.0]), bits=2)  # 0, 2, 4 or 6
+        tensor([0., 2., 6.])
+
+    Source: Jacob et al. 2018, section 3 (arXiv 1712.05877), with ReLU6.
+    """
+    if not (bits >= 1 and limit > 0):
+        raise ValueError(f"expected at least 1 bit and a positive limit, got {bits!r} and {limit!r}")
+    clipped, step = x.clamp(0, limit), limit / (2**bits - 1)
+    return straight_through((clipped / step).round() * step, clipped)
 
 
 SIGNS = (sign, sign_ste, clipped_sign_ste, tanh_sign, approx_sign, swish_sign)  # their values: what can be packed

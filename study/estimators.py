@@ -31,7 +31,7 @@ ESTIMATORS = {
 }
 
 
-@bnn.binary_weights
+@bnn.keeps(bnn.binary_weights)
 def weights_by(layer, x, estimator):
     """`binary_linear` with another estimator of the weights' signs."""
     return F.linear(x, estimator(layer.weight), layer.bias)

@@ -33,8 +33,10 @@ def on_pre_page(page, config, files):
         return page
     vars(page).pop("render")  # mkdocs-jupyter's, which hides the page's own
     name = posixpath.basename(page.file.src_uri)
-    page.edit_url = f"{config.repo_url}/edit/main/notebooks/{name}"
-    page.colab_url = f"{config.extra['colab_url']}/{name}"
+    page.nb_url = page.url + name  # mkdocs-jupyter's is wrong where the site has no address
+    if config.repo_url:
+        page.edit_url = f"{config.repo_url}/edit/main/notebooks/{name}"
+        page.colab_url = f"{config.extra['colab_url']}/{name}"
     notebook = json.loads(Path(page.file.abs_src_path).read_text(encoding="utf-8"))
     page.notebook = Notebook(notebook["cells"], page.file.src_uri)
     for uri, content in page.notebook.figures.items():

@@ -149,14 +149,13 @@ def test_clamp_touches_latent_weights_only():
     assert real.weight.unique().tolist() == [-4.0]
 
 
-def test_a_new_map_of_three_lines_counts_as_binary_once_marked():
-    @bnn.binary_weights
+def test_a_new_map_of_three_lines_counts_as_binary_once_it_says_what_it_keeps():
+    @bnn.keeps(bnn.scaled_binary_weights)
     def scaled_binary(layer, x):
-        return F.linear(x, bnn.sign_ste(layer.weight) * layer.weight.abs().mean(), layer.bias)
+        return F.linear(x, bnn.sign_ste(layer.weight) * layer.weight.abs().mean(dim=1, keepdim=True), layer.bias)
 
-    assert bnn.has_binary_weights(bnn.GenDense(2, 2, forward_map=partial(scaled_binary)))
-    assert bnn.has_binary_weights(bnn.GenDense(2, 2, forward_map=bnn.binary_weights(partial(F.linear))))
-    assert not bnn.has_binary_weights(bnn.GenDense(2, 2))
+    layers = [bnn.GenDense(2, 2, forward_map=m) for m in (partial(scaled_binary), bnn.linear)]
+    assert bnn.binary_layers(nn.Sequential(*layers)) == layers[:1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ def test_convnet_has_binary_hidden_layers_and_real_outputs(channels, kernels, wi
     model = bnn.binary_convnet(channels, kernels, widths, generator=generator)
     x = torch.rand(4, 784, generator=generator)
     assert model(x).shape == (4, widths[-1])
-    layers = [i for i, layer in enumerate(model) if bnn.has_binary_weights(layer)]
+    layers = [i for i, layer in enumerate(model) if bnn.weight_bits(layer) == 1]
     assert len(layers) == len(channels) + len(widths)
     assert all(set(model[: i + 1](x).unique().tolist()) <= {-1.0, 1.0} for i in layers[:-1])
 
@@ -49,7 +49,7 @@ def test_network_has_binary_hidden_layers_and_real_outputs(widths, normalise, ge
     x = torch.rand(4, widths[0], generator=generator)
     assert model(x).shape == (4, widths[-1])
     assert all(set(model[:depth](x).unique().tolist()) <= {-1.0, 1.0} for depth in range(1, len(widths) - 1))
-    assert [bnn.has_binary_weights(layer) for layer in model] == [True] * (len(widths) - 1)
+    assert [bnn.weight_bits(layer) == 1 for layer in model] == [True] * (len(widths) - 1)
 
 
 def test_activation_is_the_hidden_layers_only():

@@ -97,14 +97,9 @@ def test_run_time_in_the_head_is_the_measured_one(notebook):
 
 
 def test_code_cells_after_the_imports_are_short(notebook):
-    _, *cells = code_cells(notebook)
+    _install, _imports, *cells = code_cells(notebook)
     shown = [cell for cell in cells if "hide-cell" not in cell.metadata.get("tags", [])]
     assert max(len([line for line in cell.source.splitlines() if line.strip()]) for cell in shown) <= 16
-
-
-def test_install_line_for_colab_names_this_repository(notebook):
-    repository = re.search(r"^repo_url: (.*)$", (FOLDER.parent / "mkdocs.yml").read_text(), re.MULTILINE).group(1)
-    assert f"git+{repository}\n" in "\n".join(cell.source for cell in code_cells(notebook)[:1])
 
 
 def test_stored_file_is_clean(notebook):

@@ -2,31 +2,26 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import pytest
 from playwright.sync_api import sync_playwright
 from screens import DESKTOP
+from sites import ADDRESS, ROOT, strict_build
 
-ROOT = Path(__file__).parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The site, built strictly, once. Proxies that lead nowhere: a build that asks another host fails."""
-    folder = tmp_path_factory.mktemp("site") / "bnn_tutorial"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    environment = os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1"}
-    build = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert build.returncode == 0, build.stderr
-    return folder
+    """The site with an address, built once. Proxies that lead nowhere: a build that asks another host fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("http_proxy", "https_proxy"):
+            patch.setenv(name, "http://127.0.0.1:9")
+        patch.setenv("NO_MKDOCS_2_WARNING", "1")
+        return strict_build(ROOT / "docs", tmp_path_factory.mktemp("site") / "bnn_tutorial", ADDRESS)
 
 
 @pytest.fixture(scope="session")

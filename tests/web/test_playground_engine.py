@@ -66,7 +66,7 @@ def compute(page, script, argument=None):
 # Parity with PyTorch
 
 
-@bnn.binary_weights
+@bnn.keeps(bnn.binary_weights)
 def stopped_linear(layer, x):
     """As `binary_linear`, but with the true derivative of the sign, 0."""
     return F.linear(x, bnn.sign(layer.weight), layer.bias)

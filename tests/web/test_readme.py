@@ -41,28 +41,12 @@ def test_accuracies_are_what_the_tutorial_promises(runs):
     assert accuracy.mean() >= 0.85
 
 
-@pytest.mark.parametrize("wing", ["bnn_tutorial", "bnn_tutorial/packed"])
-def test_line_counts_are_those_of_the_two_wings(wing):
-    files = [file for file in (ROOT / wing).glob("*.py") if file.name not in ("c.py", "qonnx.py")]  # exporters
-    lines = sum(len(file.read_text().splitlines()) for file in files)
-    assert re.search(rf"\[`{wing}/`\].* some {round(lines, -2):,} lines", TEXT)
-
-
-def test_readme_is_short():
-    prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
-    assert len(prose.split()) <= 450
-
-
 @pytest.mark.parametrize("target", re.findall(r"make (\w+)", TEXT))
 def test_every_command_named_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_links_work_on_pypi_too_and_lead_to_files():
-    links = re.findall(r"\]\((.*?)\)", TEXT)
-    repository = re.search(r"^repo_url: (.*)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)[1]
-    raw = repository.replace("github.com", "raw.githubusercontent.com")
-    files = [link.partition("/main/")[2] for link in links if link.startswith((f"{repository}/", f"{raw}/"))]
-    assert all(link.startswith("https://") for link in links)
-    assert len(files) == 9
-    assert all((ROOT / file).exists() for file in files)
+def test_links_into_the_repository_lead_to_files():
+    links = [link for link in re.findall(r"\]\((.*?)\)", TEXT) if not link.startswith("https://")]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -6,19 +6,16 @@ import shutil
 from base64 import b64decode
 from importlib import import_module
 from inspect import getmodule
-from pathlib import Path
 from pkgutil import walk_packages
 
 import pytest
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 from nbformat import v4
+from sites import ADDRESS, ROOT, strict_build
 
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
 
-ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 TABLE = '<div><style scoped>b {}</style><table border="1" class="dataframe"><tr><th>loss</th></tr></table></div>'
@@ -54,8 +51,9 @@ def docs(tmp_path):
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory):
-    """The site built from such a copy, once for all who only look at it."""
-    return strict_build(copy_docs(tmp_path_factory.mktemp("example")))
+    """The site built from such a copy, without an address, once for all who only look at it."""
+    folder = tmp_path_factory.mktemp("example")
+    return strict_build(copy_docs(folder), folder / "site", "", "notebooks/99.ipynb")
 
 
 @pytest.fixture(scope="session")
@@ -74,16 +72,6 @@ def write_notebook(docs, cells):
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     text = json.dumps(v4.new_notebook(cells=list(cells.values()), metadata=kernel))
     (docs / "notebooks" / "99.ipynb").write_text(text, encoding="utf-8")
-
-
-def strict_build(docs):
-    """Build the site of `docs` with the project's own configuration."""
-    site = docs.parent / "site"
-    config = load_config(str(ROOT / "mkdocs.yml"), strict=True, docs_dir=str(docs), site_dir=str(site))
-    config.nav.append("notebooks/99.ipynb")
-    config.plugins.on_startup(command="build", dirty=False)
-    build(config)
-    return site
 
 
 # What the site is made of
@@ -129,7 +117,7 @@ def test_styles_are_in_files_that_the_pages_share(site, pages):
 
 def test_every_page_has_a_card_to_share(site):
     card = re.search(r'property="og:image" content="([^"]+)"', (site / "index.html").read_text(encoding="utf-8"))[1]
-    assert card == "https://bnn-tutorial.github.io/bnn_tutorial/assets/card.png"
+    assert card == "https://owner.github.io/bnn_tutorial/assets/card.png"
     assert (site / "assets" / "card.png").is_file()
 
 
@@ -187,12 +175,36 @@ def test_the_search_finds_code_once_and_listings_not_at_all(example):
     assert "pass" not in "".join(found)
 
 
-def test_buttons_lead_to_download_colab_and_the_editor(html):
-    assert re.search(r'href="(\S*/)?99.ipynb" download', html)
-    assert (
-        'href="https://colab.research.google.com/github/bnn-tutorial/bnn_tutorial/blob/main/notebooks/99.ipynb"' in html
-    )
-    assert 'href="https://github.com/bnn-tutorial/bnn_tutorial/edit/main/notebooks/99.ipynb"' in html
+def test_a_notebook_can_be_downloaded_from_its_page(html, example):
+    assert '<a class="md-button" href="99.ipynb" download>' in html
+    assert (example / "notebooks" / "99" / "99.ipynb").is_file()
+
+
+# The repository's address
+
+
+def test_where_there_is_an_address_all_that_needs_one_appears(site):
+    pages = [
+        (site / name / "index.html").read_text(encoding="utf-8")
+        for name in (".", "faq", NOTEBOOKS[0].relative_to(ROOT).with_suffix(""))
+    ]
+    home, faq, notebook = pages
+    in_colab = "https://colab.research.google.com/github/owner/bnn_tutorial/blob/main/notebooks"
+    assert f"git clone {ADDRESS} " in re.sub(r"<[^>]*>", "", home)
+    assert f'href="{in_colab}/{NOTEBOOKS[0].name}"' in home
+    assert f'href="{in_colab}/{NOTEBOOKS[0].name}"' in notebook
+    assert f'href="{ADDRESS}/edit/main/notebooks/{NOTEBOOKS[0].name}"' in notebook
+    assert f'href="{ADDRESS}/edit/main/docs/faq.md"' in faq
+    assert f'href="{ADDRESS}/tree/main/study/results/windows.csv"' in faq
+
+
+@pytest.mark.parametrize(
+    "sign", ["git clone", "colab", "edit this page", "og:image", "canonical", "md-source", "<loc>"]
+)
+def test_where_there_is_no_address_nothing_asks_for_one(site, example, sign):
+    pages, others = ([*folder.glob("**/*.html"), folder / "sitemap.xml"] for folder in (example, site))
+    assert [page.name for page in pages if sign in page.read_text(encoding="utf-8").lower()] == []
+    assert [page for page in others if sign in page.read_text(encoding="utf-8").lower()]  # it is the sign of one
 
 
 # What makes the build fail
@@ -218,7 +230,7 @@ def test_buttons_lead_to_download_colab_and_the_editor(html):
 def test_a_fault_in_a_notebook_fails_the_build(docs, caplog, name, broken, message):
     write_notebook(docs, CELLS | {name: broken})
     with pytest.raises(Abort, match="Aborted with 1 warnings"):
-        strict_build(docs)
+        strict_build(docs, docs.parent / "site", "", "notebooks/99.ipynb")
     assert message in caplog.text
 
 
@@ -230,5 +242,5 @@ def test_a_broken_link_in_a_page_fails_the_build(docs, caplog, link, message):
     with (docs / "references.md").open("a", encoding="utf-8") as page:
         page.write(f"\n{link}\n")
     with pytest.raises(Abort, match="Aborted with 1 warnings"):
-        strict_build(docs)
+        strict_build(docs, docs.parent / "site", "", "notebooks/99.ipynb")
     assert message in caplog.text

@@ -11,9 +11,16 @@ import torch
 from torch import nn
 
 import bnn_tutorial as bnn
-from bnn_tutorial.quantised import _STEPS
+from bnn_tutorial.forward_maps import MAX_STEPS
 
-MAPS = [bnn.scaled_binary_linear, bnn.ternary_linear, *(partial(bnn.quantised_linear, bits=n) for n in range(1, 9))]
+BITS = [{"bits": n} for n in range(1, 9)]
+MAPS = [bnn.scaled_binary_linear, bnn.ternary_linear, *(partial(bnn.quantised_linear, **n) for n in BITS)]
+DENSE_AND_CONV = [
+    (bnn.binary_linear, bnn.binary_conv2d, {}),
+    (bnn.scaled_binary_linear, bnn.scaled_binary_conv2d, {}),
+    (bnn.ternary_linear, bnn.ternary_conv2d, {}),
+    *((bnn.quantised_linear, bnn.quantised_conv2d, n) for n in BITS),
+]
 
 
 @pytest.fixture
@@ -31,17 +38,17 @@ def passed_back(layer, forward_map, x, dy):
     return gradient
 
 
-@pytest.mark.parametrize("bits", _STEPS)
+@pytest.mark.parametrize("bits", MAX_STEPS)
 def test_weights_take_the_nearest_of_so_many_levels(bits, layer):
     w = layer.weight.detach().double().numpy()
-    levels = (np.arange(2**bits) - (2**bits - 1) / 2) * _STEPS[bits] * np.sqrt((w**2).mean(axis=1))[:, None]
+    levels = (np.arange(2**bits) - (2**bits - 1) / 2) * MAX_STEPS[bits] * np.sqrt((w**2).mean(axis=1))[:, None]
     nearest = np.abs(w[..., None] - levels[:, None]).argmin(axis=-1)
     expected = np.take_along_axis(levels, nearest, axis=1)
     used = used_weights(layer, partial(bnn.quantised_linear, bits=bits))
     np.testing.assert_allclose(used, expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(("bits", "step"), _STEPS.items())
+@pytest.mark.parametrize(("bits", "step"), MAX_STEPS.items())
 def test_steps_lose_least_of_a_normal_distribution(bits, step):
     x = np.linspace(-8, 8, 400_001)
     density = np.exp(-(x**2) / 2)
@@ -141,10 +148,65 @@ def test_bytes_are_those_of_the_bits(forward_map, bits):
 
 
 @pytest.mark.parametrize("forward_map", MAPS)
-def test_maps_train_travel_and_are_not_packed(forward_map, tiny):
+def test_maps_train_and_travel(forward_map, tiny):
     model = bnn.binary_mlp((784, 5, 10), bnn.quantised_relu, pickle.loads(pickle.dumps(forward_map)))
     before = model[0].weight.detach().clone()
     bnn.train(bnn.TrainConfig(epochs=1, device="cpu"), tiny, model, progress=False)
     assert not torch.equal(model[0].weight, before)
-    with pytest.raises(ValueError, match="its forward map must be binary_linear"):
-        bnn.packed.PackedNetwork.from_model(nn.Sequential(*model))
+
+
+KEEPERS = [bnn.binary_linear, partial(bnn.binary_linear), partial(bnn.stochastic_binary_linear, generator=None), *MAPS]
+
+
+@pytest.mark.parametrize("forward_map", KEEPERS)
+def test_a_layer_multiplies_with_the_levels_and_the_scale_that_it_keeps(forward_map, layer):
+    layer.forward_map = forward_map
+    kept = bnn.kept_weights(layer.eval())
+    np.testing.assert_array_equal(used_weights(layer, forward_map), kept.scale * kept.levels)
+    assert kept.bits == bnn.weight_bits(layer)
+    last = 1 if kept.bits == Fraction(8, 5) else 2**kept.bits - 1
+    levels = range(-last, last + 1, 1 if kept.bits == Fraction(8, 5) else 2)
+    assert set(kept.levels.unique().tolist()) <= set(levels)
+    assert kept.scale.shape in [(), (7, 1)]
+    assert (kept.scale > 0).all()
+    assert not kept.scale.requires_grad
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_all_levels_are_reached(bits):
+    layer = bnn.GenDense(1_000_000, 1, forward_map=partial(bnn.quantised_linear, bits=bits))
+    nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    last = 2**bits - 1
+    assert bnn.kept_weights(layer).levels.unique().tolist() == list(range(-last, last + 1, 2))
+
+
+def test_real_weights_are_not_kept_in_few_bits():
+    assert bnn.kept_weights(bnn.GenDense(2, 2)) is None
+    assert bnn.kept_weights(nn.Linear(2, 2)) is None
+    assert bnn.weight_bits(bnn.GenDense(2, 2)) == 32
+
+
+def test_options_reach_the_rule_through_partials_of_partials(layer):
+    inner = partial(bnn.quantised_linear, bits=4)
+    inner.note = "so that the outer one does not swallow it"
+    layer.forward_map = partial(inner)
+    assert bnn.kept_weights(layer).bits == 4
+    layer.forward_map = partial(inner, bits=2)
+    assert bnn.kept_weights(layer).bits == 2
+
+
+@pytest.mark.parametrize(("dense", "conv", "options"), DENSE_AND_CONV)
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_convolution_is_the_dense_map_of_each_window(dense, conv, options, padding):
+    g = torch.Generator().manual_seed(0)
+    layer = bnn.GenConv2d(2, 5, 3, stride=2, padding=padding, forward_map=partial(conv, **options), generator=g)
+    twin = bnn.GenDense(18, 5, forward_map=partial(dense, **options))
+    twin.load_state_dict({"weight": layer.weight.detach().flatten(1), "bias": torch.randn(5, generator=g)})
+    layer.bias = twin.bias
+    x = torch.randn(4, 2, 7, 7, generator=g)
+    windows = nn.functional.unfold(x, 3, padding=padding, stride=2).mT
+    ours, expected = layer(x).flatten(2).mT, twin(windows)
+    torch.testing.assert_close(ours, expected)
+    gradients = [torch.autograd.grad(y.square().sum(), w.weight)[0] for y, w in ((ours, layer), (expected, twin))]
+    torch.testing.assert_close(gradients[0].flatten(1), gradients[1], rtol=1e-4, atol=1e-4)
+    assert bnn.kept_weights(layer).scale.shape in [(), (5, 1, 1, 1)]
