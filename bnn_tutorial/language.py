@@ -5,16 +5,15 @@ weights, and nothing else changes between a model of 32 bits a weight and one of
 
 - No bias and no learned scale or shift, as in BitNet b1.58 (Ma et al. 2024, arXiv 2402.17764).
 - Before each product a norm, and a rounding to 8 bits: the sums that run through a transformer have no fixed range.
-- The square of ReLU between the two products of a layer (Primer, So et al. 2021, arXiv 2109.08668).
-- Attention prefers what is near, by a fixed slope, and sees `context` characters (ALiBi, Press et al. 2022, arXiv
-  2108.12409). Places need no weights, and what was computed for a character stays valid while the text grows.
+- The square of ReLU between the two products of a block (Primer, So et al. 2021, arXiv 2109.08668).
+- Attention sees `context` characters and prefers the near ones, by a fixed slope (ALiBi, Press et al. 2022, arXiv
+  2108.12409). So places need no weights, and what was computed for a character stays valid while the text grows.
 """
 
 from __future__ import annotations
 
+import math
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from typing import NamedTuple
@@ -23,13 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .forward_maps import ForwardMap, linear
+from .forward_maps import ForwardMap, KeptWeights, keeps, linear, ternary_linear
 from .layers import GenDense, eval_mode
-from .quantised import quantised_linear, ternary_linear
 from .ste import sign, straight_through
-
-__all__ = ["ALPHABET", "Plays", "load_shakespeare", "encode", "decode", "batches", "centred_binary_linear",
-           "quantised_tokens", "LanguageModel", "train_language", "nats", "generate"]  # fmt: skip
 
 ALPHABET = "\n !',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # a character's number is its place here
 
@@ -51,7 +46,9 @@ def load_shakespeare() -> Plays:
 
     Examples:
         >>> plays = load_shakespeare()
-        >>> print(decode(plays.report[-164:-1]))
+        >>> print(decode(plays.report[-90:-2]))  # King Lear ends
+        The oldest hath borne most: we that are young
+        Shall never see so much, nor live so long.
     """
     with tarfile.open(files("bnn_tutorial") / "shakespeare" / "plays.tar.xz") as archive:
         texts = {play.name.removesuffix(".txt"): archive.extractfile(play).read().decode() for play in archive}
@@ -60,7 +57,7 @@ def load_shakespeare() -> Plays:
 
 
 def encode(text: str) -> Tensor:
-    """Characters -> (len(text),) int64."""
+    """Characters -> (len(text),) int64, their places in `ALPHABET`."""
     if unknown := set(text) - set(ALPHABET):
         raise ValueError(f"expected characters of ALPHABET only, got {''.join(sorted(unknown))!r}: leave them out")
     places = torch.zeros(128, dtype=torch.int64)
@@ -69,25 +66,33 @@ def encode(text: str) -> Tensor:
 
 
 def decode(tokens: Tensor) -> str:
+    """What `encode` made numbers of."""
     return "".join(ALPHABET[token] for token in tokens.tolist())
 
 
+def centred_binary_weights(weight: Tensor) -> KeptWeights:
+    """The signs of W - mean W, with the scale α = mean |W|: both means are of the whole matrix."""
+    return KeptWeights(1, sign(weight - weight.mean()), weight.abs().mean().clamp(min=1e-5))
+
+
+@keeps(centred_binary_weights)
 def centred_binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """a = α sign(W - mean W) x + b with α = mean |W|, both of the whole matrix: the ±1 of BitNet.
+    """a = α sign(W - mean W) x + b: the ±1 of BitNet. The gradient of W is that of α sign(...).
 
-    Source: Wang et al. 2023, equations 1 to 3 (arXiv 2310.11453).
+    Source: BitNet, equations 1 to 3 (Wang et al. 2023, arXiv 2310.11453).
     """
-    weight = layer.weight
-    return F.linear(x, straight_through(sign(weight - weight.mean()) * weight.abs().mean(), weight), layer.bias)
-
-
-centred_binary_linear.bits = 1
+    kept = centred_binary_weights(layer.weight)
+    return F.linear(x, straight_through(kept.scale * kept.levels, layer.weight), layer.bias)
 
 
 def quantised_tokens(x: Tensor, bits: int | None = 8) -> Tensor:
     """Each token, (..., features), normalised, and rounded to whole multiples of its own step; None: not rounded.
 
     The step is such that its largest number becomes 2^(bits - 1) - 1. One bit is the sign times the mean size.
+
+    Examples:
+        >>> quantised_tokens(torch.tensor([1.0, -1.0, 1.5, -1.5]), bits=3)  # its largest number becomes 3
+        tensor([ 0.7845, -0.7845,  1.1767, -1.1767])
     """
     x = F.layer_norm(x, x.shape[-1:])
     if bits is None:
@@ -99,9 +104,9 @@ def quantised_tokens(x: Tensor, bits: int | None = 8) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention, then two products with ReLU² between them; both add to what comes in."""
+    """Attention, then two products with ReLU² between them. Both add to what came in."""
 
-    def __init__(self, width: int, heads: int, activation_bits: int | None, dense):
+    def __init__(self, width: int, heads: int, activation_bits: int | None, dense: partial):
         super().__init__()
         self.heads, self.activation_bits = heads, activation_bits
         self.attend, self.project = dense(width, 3 * width), dense(width, width)
@@ -109,22 +114,22 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         quantise = partial(quantised_tokens, bits=self.activation_bits)
-        parts = self.attend(quantise(x)).chunk(3, dim=-1)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)  # (N, heads, T, width / heads)
+        parts = self.attend(quantise(x)).chunk(3, dim=-1)  # (N, T, width)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)  # (N, heads, T, features)
         scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5 + bias  # (N, heads, T, T)
-        attended = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)  # (N, T, width)
-        x = x + self.project(quantise(attended))
+        x = x + self.project(quantise((scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)))
         return x + self.contract(quantise(self.expand(quantise(x)).relu().square()))
 
 
 class LanguageModel(nn.Module):
-    """(N, T) characters -> (N, T, 62) logits of the next one.
+    """(N, T) characters -> (N, T, 62) logits of the character that comes next.
 
     Args:
-        forward_map: of all products but the first and the last: `linear`, `ternary_linear`, `centred_binary_linear`, or
-            `partial(quantised_linear, bits=...)`.
-        activation_bits: of what goes into those products; None: float.
-        embedding_map: of the first product, with one-hot characters, and the last: `quantised_linear` keeps 8 bits.
+        forward_map: of all products but the first and the last: `linear`, `ternary_linear`, `centred_binary_linear`,
+            `functools.partial(quantised_linear, bits=4)`.
+        activation_bits: of what goes into these products; None: it is only normalised.
+        embedding_map: of the first product, with one-hot characters, and of the last.
+        context: how many characters attention sees, the present one included.
     """
 
     def __init__(
@@ -141,38 +146,38 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.heads, self.context = heads, context
         dense = partial(GenDense, bias=False, generator=generator)
-        inside = partial(dense, forward_map=forward_map)
         self.embed = dense(len(ALPHABET), width, forward_map=embedding_map)
+        inside = partial(dense, forward_map=forward_map)
         self.blocks = nn.ModuleList(Block(width, heads, activation_bits, inside) for _ in range(blocks))
         self.head = dense(width, len(ALPHABET), forward_map=embedding_map)
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embed(F.one_hot(tokens, len(ALPHABET)).to(self.embed.weight.dtype))
-        bias = self.distances(tokens.shape[1], x)
+        bias = self.distances(tokens.shape[1]).to(x)
         for block in self.blocks:
             x = block(x, bias)
         return self.head(F.layer_norm(x, x.shape[-1:]))
 
-    def distances(self, length: int, like: Tensor) -> Tensor:
-        """(heads, T, T): what attention adds to its scores, -inf for the future and beyond the context."""
-        slopes = 2.0 ** (-8 / self.heads * torch.arange(1, self.heads + 1))
-        places = torch.arange(length)
-        distance = places[:, None] - places
+    def distances(self, length: int) -> Tensor:
+        """(heads, T, T): what attention adds to its scores, less for the far ones, -inf where it does not look."""
+        slopes = 2.0 ** (-8 * torch.arange(1, self.heads + 1) / self.heads)
+        distance = torch.arange(length)[:, None] - torch.arange(length)
         seen = (distance >= 0) & (distance < self.context)
-        return torch.where(seen, -slopes[:, None, None] * distance, -torch.inf).to(like)
+        return torch.where(seen, -slopes[:, None, None] * distance, -torch.inf)
 
 
 def train_language(
     model: LanguageModel, tokens: Tensor, steps: int = 3000, rate: float = 3e-3, batch_size: int = 32, seed: int = 0,
     autocast: bool = False,
-) -> list[float]:
-    """Train on random windows of `model.context` characters; returns the loss of each step in nats a character.
+) -> list[float]:  # fmt: skip
+    """Train with AdamW on random windows of the text; returns the loss of each step, in nats a character.
 
-    AdamW with a rate that rises for the first steps and falls to zero. With `autocast` the products are in bfloat16,
-    which is twice as fast where the processor has them.
+    The rate rises for 100 steps and falls to zero. With `autocast` the products are computed in bfloat16.
     """
     optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05, cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1, (step + 1) / 100) * (1 + math.cos(math.pi * step / steps)) / 2
+    )
     generator, window, losses = torch.Generator().manual_seed(seed), torch.arange(model.context + 1), []
     for _ in range(steps):
         starts = torch.randint(len(tokens) - model.context, (batch_size, 1), generator=generator)
@@ -188,9 +193,23 @@ def train_language(
 
 
 def nats(model: LanguageModel, tokens: Tensor, length: int = 512) -> float:
-    """Mean loss a character, over windows of `length` characters: the model's context slides along in them."""
-    total = 0.0
+    """The mean loss of a character, over whole windows of `length` characters, along which the context slides."""
+    windows, total = tokens.unfold(0, length + 1, length), 0.0
     with eval_mode(model):
-        for part in tokens.unfold(0, length + 1, length).split(16):
-            total += F.cross_entropy(model(part[:, :-1]).flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
-    return total / ((len(tokens) - 1) // length * length)
+        for x in windows.split(8):
+            total += F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten(), reduction="sum").item()
+    return total / (len(windows) * length)
+
+
+def generate(
+    model: LanguageModel, prompt: str, length: int, temperature: float = 1.0, generator: torch.Generator | None = None
+) -> str:
+    """`length` characters that go on from the prompt; at temperature 0 always the likeliest one."""
+    tokens, reach = encode(prompt), len(model.blocks) * (model.context - 1) + 1  # what the last character depends on
+    with eval_mode(model):
+        for _ in range(length):
+            logits = model(tokens[None, -reach:])[0, -1]
+            shares = (logits / max(temperature, 1e-9)).softmax(dim=-1)
+            drawn = torch.multinomial(shares, 1, generator=generator) if temperature else logits.argmax()[None]
+            tokens = torch.cat([tokens, drawn])
+    return decode(tokens[-length:])

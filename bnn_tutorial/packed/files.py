@@ -14,6 +14,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,27 @@ __all__ = ["tensors", "description", "digest", "write", "replace", "read"]
 FORMAT = "bnn_tutorial packed network, version 2"
 
 _to_bytes = partial(np.packbits, axis=1, bitorder="little")
+
+
+TERNARY = Fraction(8, 5)
+POWERS = np.array([1, 3, 9, 27, 81])
+
+
+def pack_levels(levels: Array, bits: int | Fraction) -> Array:
+    """(M, K) whole numbers -> (M, ceil(K * bits / 8)) uint8."""
+    if bits == TERNARY:
+        digits = np.pad(levels + 1, [(0, 0), (0, -levels.shape[1] % 5)])
+        return (digits.reshape(len(levels), -1, 5) @ POWERS).astype(np.uint8)
+    codes = (levels + 2**bits - 1) // 2
+    return np.packbits((codes[..., None] >> np.arange(bits) & 1).reshape(len(levels), -1), axis=1, bitorder="little")
+
+
+def unpack_levels(octets: Array, bits: int | Fraction, columns: int) -> Array:
+    """The inverse of `pack_levels`: (M, columns) int16."""
+    if bits == TERNARY:
+        return (octets[..., None] // POWERS % 3).reshape(len(octets), -1)[:, :columns].astype(np.int16) - 1
+    codes = np.unpackbits(octets, axis=1, count=columns * bits, bitorder="little").reshape(len(octets), columns, bits)
+    return ((codes.astype(np.int16) << np.arange(bits)).sum(axis=2) * 2 - (2**bits - 1)).astype(np.int16)
 
 
 def tensors(layers: Sequence[FoldedLayer]) -> dict[str, Array]:
