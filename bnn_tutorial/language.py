@@ -1,13 +1,12 @@
 """A language model of ternary weights, small enough to train on a laptop: Shakespeare's plays, a character at a time.
 
-It is nanoGPT's decoder, built of the tutorial's `GenDense`. As everywhere here the forward map says what becomes of the
-weights, and nothing else changes between a model of 32 bits a weight and one of 1.6. What differs from nanoGPT:
+It is nanoGPT's decoder, built of `GenDense`: the forward map says what becomes of the weights. What differs:
 
 - No bias and no learned scale or shift, as in BitNet b1.58 (Ma et al. 2024, arXiv 2402.17764).
 - Before each product a norm, and a rounding to 8 bits: the sums that run through a transformer have no fixed range.
 - The square of ReLU between the two products of a block (Primer, So et al. 2021, arXiv 2109.08668).
 - Attention sees `context` characters and prefers the near ones, by a fixed slope (ALiBi, Press et al. 2022, arXiv
-  2108.12409). So places need no weights, and what was computed for a character stays valid while the text grows.
+  2108.12409). Places need no weights, and what was computed for a character stays valid while the text grows.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ from .ste import sign, straight_through
 
 ALPHABET = "\n !',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # a character's number is its place here
 
-# A comedy, a history and a tragedy each, named before any training.
-TO_CHOOSE_BY = ("a-midsummer-night-s-dream", "king-john", "macbeth")
+TO_CHOOSE_BY = ("a-midsummer-night-s-dream", "king-john", "macbeth")  # a comedy, a history and a tragedy
 TO_REPORT = ("twelfth-night", "richard-ii", "king-lear")
 
 
@@ -57,7 +55,7 @@ def load_shakespeare() -> Plays:
 
 
 def encode(text: str) -> Tensor:
-    """Characters -> (len(text),) int64, their places in `ALPHABET`."""
+    """Characters -> (len(text),) int64."""
     if unknown := set(text) - set(ALPHABET):
         raise ValueError(f"expected characters of ALPHABET only, got {''.join(sorted(unknown))!r}: leave them out")
     places = torch.zeros(128, dtype=torch.int64)
@@ -66,21 +64,17 @@ def encode(text: str) -> Tensor:
 
 
 def decode(tokens: Tensor) -> str:
-    """What `encode` made numbers of."""
     return "".join(ALPHABET[token] for token in tokens.tolist())
 
 
 def centred_binary_weights(weight: Tensor) -> KeptWeights:
-    """The signs of W - mean W, with the scale α = mean |W|: both means are of the whole matrix."""
+    """The signs of W - mean W, with the scale α = mean |W|. Both means are of the whole matrix."""
     return KeptWeights(1, sign(weight - weight.mean()), weight.abs().mean().clamp(min=1e-5))
 
 
 @keeps(centred_binary_weights)
 def centred_binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """a = α sign(W - mean W) x + b: the ±1 of BitNet. The gradient of W is that of α sign(...).
-
-    Source: BitNet, equations 1 to 3 (Wang et al. 2023, arXiv 2310.11453).
-    """
+    """a = α sign(W - mean W) x + b: the ±1 of BitNet (Wang et al. 2023, equations 1 to 3, arXiv 2310.11453)."""
     kept = centred_binary_weights(layer.weight)
     return F.linear(x, straight_through(kept.scale * kept.levels, layer.weight), layer.bias)
 
@@ -125,24 +119,17 @@ class LanguageModel(nn.Module):
     """(N, T) characters -> (N, T, 62) logits of the character that comes next.
 
     Args:
-        forward_map: of all products but the first and the last: `linear`, `ternary_linear`, `centred_binary_linear`,
-            `functools.partial(quantised_linear, bits=4)`.
+        forward_map: of all products but the first and the last.
         activation_bits: of what goes into these products; None: it is only normalised.
         embedding_map: of the first product, with one-hot characters, and of the last.
         context: how many characters attention sees, the present one included.
     """
 
     def __init__(
-        self,
-        forward_map: ForwardMap = ternary_linear,
-        activation_bits: int | None = 8,
-        embedding_map: ForwardMap = linear,
-        width: int = 128,
-        blocks: int = 4,
-        heads: int = 4,
-        context: int = 64,
+        self, forward_map: ForwardMap = ternary_linear, activation_bits: int | None = 8,
+        embedding_map: ForwardMap = linear, width: int = 128, blocks: int = 4, heads: int = 4, context: int = 64,
         generator: torch.Generator | None = None,
-    ):
+    ):  # fmt: skip
         super().__init__()
         self.heads, self.context = heads, context
         dense = partial(GenDense, bias=False, generator=generator)
@@ -160,27 +147,28 @@ class LanguageModel(nn.Module):
 
     def distances(self, length: int) -> Tensor:
         """(heads, T, T): what attention adds to its scores, less for the far ones, -inf where it does not look."""
-        slopes = 2.0 ** (-8 * torch.arange(1, self.heads + 1) / self.heads)
+        slopes = 2.0 ** (-8 * torch.arange(1, self.heads + 1, dtype=torch.float64) / self.heads)
         distance = torch.arange(length)[:, None] - torch.arange(length)
         seen = (distance >= 0) & (distance < self.context)
         return torch.where(seen, -slopes[:, None, None] * distance, -torch.inf)
 
 
 def train_language(
-    model: LanguageModel, tokens: Tensor, steps: int = 3000, rate: float = 3e-3, batch_size: int = 32, seed: int = 0,
-    autocast: bool = False,
-) -> list[float]:  # fmt: skip
-    """Train with AdamW on random windows of the text; returns the loss of each step, in nats a character.
+    model: LanguageModel, tokens: Tensor, steps: int = 3000, rate: float = 3e-3, seed: int = 0, autocast: bool = False
+) -> list[float]:
+    """Train on 32 random windows a step; returns the loss of each step, in nats a character.
 
     The rate rises for 100 steps and falls to zero. With `autocast` the products are computed in bfloat16.
     """
+
+    def share(step: int) -> float:
+        return min(1, (step + 1) / 100) * (1 + math.cos(math.pi * step / steps)) / 2
+
     optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1, (step + 1) / 100) * (1 + math.cos(math.pi * step / steps)) / 2
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     generator, window, losses = torch.Generator().manual_seed(seed), torch.arange(model.context + 1), []
     for _ in range(steps):
-        starts = torch.randint(len(tokens) - model.context, (batch_size, 1), generator=generator)
+        starts = torch.randint(len(tokens) - model.context, (32, 1), generator=generator)
         x = tokens[starts + window]
         with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
             loss = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())

@@ -100,7 +100,9 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
     """All rows of the table by name, the most important first, with what the trials chose so far."""
     table = {f"{name}, rate {rate}": Run(options, rate, TRIAL_STEPS, 1, True)
              for name, options in (KINDS | ACTIVATIONS).items() for rate in RATES}  # fmt: skip
-    rates = {name: best(results, [f"{name}, rate {rate}" for rate in RATES], RATES, 0.003) for name in KINDS | ACTIVATIONS}
+    rates = {
+        name: best(results, [f"{name}, rate {rate}" for rate in RATES], RATES, 0.003) for name in KINDS | ACTIVATIONS
+    }
     table = {name: Run(options, rates[name]) for name, options in (KINDS | ACTIVATIONS).items()} | table
     for kind, budget in product(KINDS, BUDGETS):
         names = {blocks: f"{kind}, {budget // 1000} kB, {blocks} blocks" for blocks in (2, 4, 8)}
@@ -167,7 +169,9 @@ def main() -> None:
         train, choose, report = (part.numpy() for part in plays)
         for n in range(1, 9):
             grams = NGrams(train, n)
-            print(f"{n}-grams: {grams.nats(choose):.4f} to choose by, {grams.nats(report):.4f}, {grams.bytes():,} bytes")
+            print(
+                f"{n}-grams: {grams.nats(choose):.4f} to choose by, {grams.nats(report):.4f}, {grams.bytes():,} bytes"
+            )
         return
     while todo := missing(args.names):
         name, seed, run = todo[0]
@@ -196,7 +200,9 @@ def missing(names: list[str]) -> list[tuple[str, int, Run]]:
     first = ["ternary", "float", "±1"]
     todo = [(name, seed, run) for name, run in runs(table).items() for seed in range(run.seeds)
             if (name, seed, run.settings()) not in done and (not names or name.startswith(tuple(names)))]  # fmt: skip
-    return sorted(todo, key=lambda item: (item[0] not in first, item[1], first.index(item[0]) if item[0] in first else 9))
+    return sorted(
+        todo, key=lambda item: (item[0] not in first, item[1], first.index(item[0]) if item[0] in first else 9)
+    )
 
 
 if __name__ == "__main__":

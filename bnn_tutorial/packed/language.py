@@ -1,7 +1,7 @@
 """A trained language model of ternary or ±1 weights, packed: it writes with products of whole numbers.
 
-Between its products a transformer needs floats: norm, softmax, the step of each token. They are of one character and few;
-what is many, the weights, are whole numbers, and so are the characters' features that they meet, rounded to 8 bits.
+Between its products a transformer needs floats, but few: norm, softmax, the step of each token. What is many, the weights,
+are whole numbers, and so are the features that they meet, rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
@@ -27,8 +26,14 @@ from .kernels import _popcount
 
 FORMAT = "bnn_tutorial language model, version 1"  # docs/web/write/model.js reads the same
 PRODUCTS = ("attend", "project", "expand", "contract")
+PRETRAINED = Path(__file__).parents[1] / "shakespeare" / "ternary.safetensors"
 LARGEST = 127  # of a feature in 8 bits
 WORTH = np.array([1, 2, 4, 8, 16, 32, 64, -128])  # what a bit of such a feature is worth
+
+
+def load_pretrained() -> PackedLanguageModel:
+    """The ternary model that comes with the package; its `provenance` says how it was trained."""
+    return PackedLanguageModel.load(PRETRAINED)
 
 
 class Matrix(NamedTuple):
@@ -99,7 +104,11 @@ class PackedLanguageModel:
             if len(text) == start + length:
                 break
             if i == len(text) - 1:
-                drawn = generator.choice(len(ALPHABET), p=_softmax(logits / temperature)) if temperature else logits.argmax()
+                drawn = (
+                    generator.choice(len(ALPHABET), p=_softmax(logits / temperature))
+                    if temperature
+                    else logits.argmax()
+                )
                 text.append(int(drawn))
         return "".join(ALPHABET[character] for character in text[start:])
 
@@ -152,7 +161,7 @@ class Product:
     """A product of -1, 0 and +1 with 8-bit features, made ready: where the +1 are and where the -1 are, in bits."""
 
     def __init__(self, matrix: Matrix):
-        self.scale = matrix.scale
+        self.scale, self.inputs = matrix.scale, matrix.levels.shape[1]
         self.plus, self.minus = kernels.pack_bits(matrix.levels > 0), kernels.pack_bits(matrix.levels < 0)
 
     def __call__(self, x: Array) -> Array:
