@@ -14,12 +14,16 @@ INSTALL := $(RUN) pip install --quiet --no-compile --constraint constraints.txt 
 # It checks the types of the pages' scripts, and nothing else needs it. No lock file: the version is exact, and it has no dependencies.
 NPM := command -v npm >/dev/null && npm install --no-package-lock --no-audit --no-fund --silent
 
+# Two processes of one thread each: on two cores, two threads in each would take a third longer. The tests of a file stay
+# together, in the order of pyproject.toml.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"
 
-.PHONY: help tutorial test site serve notebooks lab bench format clean
+.PHONY: help tutorial test test-all check site serve notebooks lab bench format clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(FOR_TUTORIAL): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit($(OLD) if sys.version_info < (3, 11) else 0)'
@@ -28,7 +32,7 @@ $(FOR_TUTORIAL): pyproject.toml constraints.txt
 	touch $@
 
 $(FOR_TEST): $(FOR_TUTORIAL) package.json
-	$(INSTALL) ".[docs,notebooks,packed,export,chip,study,bench,test]"
+	$(INSTALL) ".[packed,export,chip,study,bench,notebooks,docs,successor,test]"
 	@$(NPM) || echo "No TypeScript (npm is missing, or it failed): the test that needs it will be skipped"
 	touch $@
 
@@ -36,10 +40,17 @@ tutorial: $(FOR_TUTORIAL) ## train the tutorial's network, print its table besid
 	$(RUN) bnn_tutorial
 	@$(MAKE) --no-print-directory site
 
-test: $(FOR_TEST) ## the gate: ruff, the tests with doctests, the notebooks, the site in a browser
+test: check ## the gate: ruff, types, the tests with doctests, the notebooks, the site in a browser
+	$(PYTEST) -m "not slow"
+
+test-all: check ## the gate and what takes longer; nothing is released without it
+	$(RUN) properdocs build --strict --quiet --config-file mkdocs.yml --site-dir build/site-of-properdocs
+	$(PYTEST)
+
+check: $(FOR_TEST)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
-	$(RUN) pytest
+	$(RUN) pyrefly check
 
 site: $(FOR_TUTORIAL) ## build the site into site/; a broken link fails the build
 	$(RUN) mkdocs build --strict --quiet

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from .forward_maps import ForwardMap, conv2d, linear, weight_bits
 from .ste import most_likely, sign
 
-__all__ = ["BinaryInput", "GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_", "eval_mode"]
+__all__ = [
+    "BinaryInput", "QuantisedInput", "GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_", "eval_mode",
+]  # fmt: skip
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -66,6 +68,45 @@ class BinaryInput(nn.Module):
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}"
+
+
+class QuantisedInput(nn.Module):
+    """Any table of numbers, each feature as 8 bits: 0 at `low` and below, 1 at `high` and beyond, 256 values in all.
+
+    Args:
+        low: (features,), which the training data should give, as `high`: what lies outside is cut off.
+        high: (features,), larger than `low`.
+
+    Takes float x, (N, features), to multiples of 1/255 in [0, 1]. No gradient passes.
+
+    Examples:
+        >>> table = torch.tensor([[1.0, -20.0], [3.0, 20.0]])
+        >>> layer = QuantisedInput(table.amin(dim=0), table.amax(dim=0))
+        >>> 255 * layer(torch.tensor([[2.0, 99.0]]))
+        tensor([[128., 255.]])
+    """
+
+    def __init__(self, low: Tensor, high: Tensor):
+        super().__init__()
+        low, high = (torch.as_tensor(limit, dtype=torch.float32).detach().clone() for limit in (low, high))
+        if low.dim() != 1 or low.shape != high.shape:
+            came = f"{tuple(low.shape)} and {tuple(high.shape)}"
+            raise ValueError(f"expected a low and a high limit of each feature, (features,) each, got {came}")
+        unfit = (~((low < high) & (high - low).isfinite())).nonzero().ravel().tolist()
+        if unfit:
+            came = f"not so for features {unfit}: leave out a feature that is always the same"
+            raise ValueError(f"expected finite limits with low < high for each feature, {came}")
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (x.is_floating_point() and x.dim() == 2 and x.shape[1:] == self.low.shape):
+            expected = f"(N, {len(self.low)})"
+            raise ValueError(f"QuantisedInput expects float x of shape {expected}, got {x.dtype} of {tuple(x.shape)}")
+        return ((x - self.low) / (self.high - self.low) * 255).round().clamp(0, 255) / 255
+
+    def extra_repr(self) -> str:
+        return f"{len(self.low)} features"
 
 
 class GenDense(_GenLayer):

@@ -42,7 +42,7 @@ DROPOUT = {f"dropout {share}": changed(TEN_EPOCHS, network={"dropout": share}) f
 AUGMENTATION = {
     f"augmentation of strength {strength}": changed(TEN_EPOCHS, augment=augment(strength)) for strength in (0.5, 1, 2)
 }
-TEACHER = {f"teacher, temperature {t}": changed(TEN_EPOCHS, taught=True, temperature=t) for t in (1.0, 2.0, 4.0)}
+TEACHER = {f"teacher, temperature {t}": changed(TEN_EPOCHS, distilled=True, temperature=t) for t in (1.0, 2.0, 4.0)}
 BOP = {
     f"Bop, adaptivity {adaptivity}, threshold {threshold}": changed(
         TEN_EPOCHS, optimizer=partial(bnn.Bop, adaptivity=adaptivity, threshold=threshold)
@@ -62,14 +62,14 @@ CONTROLS_10, CONTROLS_60 = (
 RATES_OF_RECORDS = {
     f"{name}, learning rate {rate}": changed(recipe, learning_rate=rate)
     for name, recipe in {
-        "1-bit input": changed(ONE_BIT_INPUT, taught=False),
+        "1-bit input": changed(ONE_BIT_INPUT, distilled=False),
         "small convnet, 15 epochs": changed(SMALL_CONVNET, epochs=15),
         "large convnet, 10 epochs": changed(LARGE_CONVNET, epochs=10),
     }.items()
     for rate in (0.003, 0.01)
 }
 ONE_BIT = {
-    "1-bit input, 120 epochs": changed(ONE_BIT_INPUT, taught=False, epochs=120),
+    "1-bit input, 120 epochs": changed(ONE_BIT_INPUT, distilled=False, epochs=120),
     "1-bit input, teacher": ONE_BIT_INPUT,
 }
 CLOSE = RATES | AUGMENTATION | TEACHER | CONTROLS_10

@@ -40,11 +40,11 @@ ON_TEN_EPOCHS = {
     "dropout 0.1": changed(TEN_EPOCHS, network={"dropout": 0.1}),
     "strong augmentation": changed(TEN_EPOCHS, augment=augment(2)),
     "Bop": changed(TEN_EPOCHS, optimizer=partial(bnn.Bop, adaptivity=1e-4, threshold=1e-8)),
-    "teacher": changed(TEN_EPOCHS, taught=True),
+    "teacher": changed(TEN_EPOCHS, distilled=True),
 }
 ON_60_EPOCHS = {
     "60 epochs": SIXTY_EPOCHS,
-    "60 epochs, teacher": changed(SIXTY_EPOCHS, taught=True),
+    "60 epochs, teacher": changed(SIXTY_EPOCHS, distilled=True),
 }
 RECIPES = STEPS | ON_THE_TUTORIAL | ON_TEN_EPOCHS | ON_60_EPOCHS
 

@@ -35,7 +35,7 @@ def int8(model: nn.Module, data: bnn.LabelledImages) -> dict[str, float]:
     return {"acc_int8": float((logits.argmax(axis=1) == data.test_labels.numpy()).mean())}
 
 
-RECIPES = {name: recipe._replace(also=int8) if "float" in name else recipe for name, recipe in CONTROLS.items()}
+RECIPES = {name: recipe._replace(measure=int8) if "float" in name else recipe for name, recipe in CONTROLS.items()}
 
 if __name__ == "__main__":
     run_missing(RESULTS, RECIPES)

@@ -15,17 +15,18 @@ import torch
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
 
+from .images import images
 from .recipes import AUGMENTED, Recipe
 from .settings import describe
-from .teacher import TEACHER, images
+from .teacher import TEACHER
 
 FILE = Path(packed.__file__).parent / "pretrained" / "mnist.safetensors"
 SEED = 0
 
 
 def trained(recipe: Recipe, data: bnn.LabelledImages, teacher: Recipe = TEACHER) -> packed.PackedNetwork:
-    """Train from the seed, and pack; if the recipe is taught, train the teacher first, on the same images."""
-    model = teacher.train(SEED, data)[1] if recipe.taught else None
+    """Train from the seed, and pack; if the recipe is distilled, train the teacher first, on the same images."""
+    model = teacher.train(SEED, data)[1] if recipe.distilled else None
     return packed.PackedNetwork.from_model(recipe.train(SEED, data, model)[1])
 
 
@@ -49,7 +50,7 @@ def train_and_save(
         "accuracy": f"{accuracy:.4f}",
         "versions": f"bnn_tutorial {version('bnn_tutorial')}, torch {version('torch')}",
     }
-    if recipe.taught:
+    if recipe.distilled:
         network.provenance["teacher"] = describe(teacher.config)
     file.parent.mkdir(parents=True, exist_ok=True)
     network.save(file)

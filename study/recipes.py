@@ -20,26 +20,26 @@ class Recipe(NamedTuple):
     """How to train and what: `build(generator=...)` makes the network.
 
     Attributes:
-        taught: a teacher's soft targets replace the labels (knowledge distillation).
+        distilled: a teacher's soft targets replace the labels (knowledge distillation).
         seeds: how many runs, from seed 0.
-        also: more columns of a result, from the trained network and the images.
+        measure: more columns of a result, from the trained network and the images.
         data: "MNIST", or the name of another set that `bnn.load_images` knows.
         start: a recipe of the same layers that is trained first; its parameters are the start of this one's.
     """
 
     config: bnn.TrainConfig = TUTORIAL
     build: Callable[..., nn.Module] = bnn.tutorial_mlp
-    taught: bool = False
+    distilled: bool = False
     seeds: int = 5
-    also: Callable[[nn.Module, bnn.LabelledImages], dict[str, float]] | None = None
+    measure: Callable[[nn.Module, bnn.LabelledImages], dict[str, float]] | None = None
     data: str = "MNIST"
     start: Recipe | None = None
 
     def train(
         self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True
     ) -> tuple[pd.DataFrame, nn.Module]:
-        """A new network, by `bnn.train`; the teacher is asked only if the recipe is taught."""
-        config = replace(self.config, seed=seed, teacher=teacher if self.taught else None)
+        """A new network, by `bnn.train`; the teacher is asked only if the recipe is distilled."""
+        config = replace(self.config, seed=seed, teacher=teacher if self.distilled else None)
         model = self.build(generator=torch.Generator().manual_seed(seed))
         if self.start is not None:
             model.load_state_dict(self.start.train(seed, data, teacher, progress)[1].state_dict())
@@ -50,8 +50,8 @@ class Recipe(NamedTuple):
 
     def settings(self) -> str:
         """The network, and what differs from the tutorial's training, as it would be typed."""
-        texts = [typed(self.build), describe(self.config), "taught" if self.taught else ""]
-        texts.append(f"also {typed(self.also)}" if self.also else "")
+        texts = [typed(self.build), describe(self.config), "distilled" if self.distilled else ""]
+        texts.append(f"measure={typed(self.measure)}" if self.measure else "")
         texts.append(f"start: {self.start.settings()}" if self.start else "")
         return "; ".join(text for text in texts if text)
 
@@ -61,11 +61,11 @@ FAST = replace(TUTORIAL, clamp="step", schedule=torch.optim.lr_scheduler.CosineA
 TEN_EPOCHS = Recipe(FAST, bnn.binary_mlp)
 
 
-def changed(recipe: Recipe, taught: bool | None = None, network: dict | None = None, **settings) -> Recipe:
+def changed(recipe: Recipe, distilled: bool | None = None, network: dict | None = None, **settings) -> Recipe:
     """The recipe with other settings of the training and other options of the network; the rest stays."""
     build = partial(recipe.build, **network) if network else recipe.build
-    taught = recipe.taught if taught is None else taught
-    return recipe._replace(config=replace(recipe.config, **settings), build=build, taught=taught)
+    distilled = recipe.distilled if distilled is None else distilled
+    return recipe._replace(config=replace(recipe.config, **settings), build=build, distilled=distilled)
 
 
 def augment(strength: float) -> partial:
@@ -98,7 +98,7 @@ CONTROLS = {
     for name in (NETWORKS if epochs == 60 else HALVES)
 }
 
-ONE_BIT_INPUT = changed(AUGMENTED, taught=True, network={"widths": (784, 256, 256, 256, 10), "binary_input": True})
+ONE_BIT_INPUT = changed(AUGMENTED, distilled=True, network={"widths": (784, 256, 256, 256, 10), "binary_input": True})
 SMALL_CONVNET = changed(AUGMENTED, epochs=20, batch_size=128)._replace(build=bnn.binary_convnet)
 LARGE_CONVNET = changed(
     SMALL_CONVNET, epochs=15, network={"channels": (64, 128, 256), "kernel_sizes": (5, 3, 3), "widths": (128, 10)}

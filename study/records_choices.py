@@ -46,7 +46,7 @@ def changes(base: Recipe) -> dict[str, Recipe]:
     """What can be changed in both."""
     return {
         "base": base,
-        "teacher": changed(base, taught=True),
+        "teacher": changed(base, distilled=True),
         "elastic distortions": changed(base, augment=random_elastic),
         "twice the epochs": changed(base, epochs=2 * base.config.epochs),
         "two stages": in_two_stages(base),

@@ -1,13 +1,13 @@
-"""What every experiment here does: train what has no result yet, and write each row as soon as it is there.
+"""What every study here does: train what has no result yet, and write each row as soon as it is there.
 
-An experiment is a table of named recipes, each trained for some seeds. A run that was interrupted goes on where it was.
-A row says with which settings it was computed; where a recipe has others now, it is computed again.
+A study is a table of named recipes, each trained for some seeds. A run that was interrupted goes on where it was. A row
+says with which settings it was computed; where a recipe has others now, it is computed again.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -17,60 +17,85 @@ import pandas as pd
 import torch
 from torch import nn
 
+from .images import images
 from .recipes import Recipe
-from .teacher import TEACHER, images
+from .teacher import TEACHER
 
 
-def run_missing(results: Path, recipes: dict[str, Recipe], held_out: bool = False, processes: int = 2) -> None:
+class Table:
+    """A CSV file of results, written anew with each row: `table[name, seed]` is the accuracy of a run.
+
+    Args:
+        path: the file, which need not be there.
+        order: of the rows, by name; else they stay in the order in which they come.
+    """
+
+    def __init__(self, path: Path, order: Iterable[str] = ()):
+        rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+        self.path, self.order = path, list(order)
+        self.rows = {(row["name"], row["seed"]): row for row in rows}
+
+    def __contains__(self, run: tuple[str, int]) -> bool:
+        return run in self.rows
+
+    def __getitem__(self, run: tuple[str, int]) -> float:
+        return self.rows[run]["acc_test"]
+
+    def add(self, name: str, seed: int, row: dict, recipe: Recipe) -> None:
+        settings = {"settings": recipe.settings(), "torch": version("torch")}
+        self.rows[name, seed] = {"name": name, "seed": seed, **row, **settings}
+        if self.order:
+            self.rows = dict(sorted(self.rows.items(), key=lambda item: (self.order.index(item[0][0]), item[0][1])))
+        part = self.path.with_suffix(".part")  # moved over the file when whole: an interruption leaves the old one
+        pd.DataFrame(self.rows.values()).to_csv(part, index=False)
+        part.replace(self.path)
+
+
+def run_missing(
+    results: Path,
+    recipes: dict[str, Recipe],
+    held_out: bool = False,
+    names: Iterable[str] | None = None,
+    processes: int = 2,
+) -> None:
     """Fill the CSV file `results` with a row for each recipe and seed, and print the means.
 
     Args:
         results: the file; rows that it has, with the recipe's settings, are kept.
-        recipes: by name, in the order of the table. Names on the command line choose among them.
+        recipes: by name, in the order of the table.
         held_out: score on held-out training images instead of the test set.
+        names: which of them to run; None: those that the command line names, or all.
         processes: at a time, unless the command line says otherwise. Two of one thread each get more done than one of
             two threads, but their seconds say little: those are written only where each run has the machine to itself.
     """
-    args = _arguments(recipes, processes)
-    rows = _valid_rows(results, recipes)
-    done = {(row["name"], row["seed"]) for row in rows}
-    wanted = [(name, seed) for name in args.names or recipes for seed in range(recipes[name].seeds)]
-    todo = sorted((run for run in wanted if run not in done), key=lambda run: run[1])  # all of a seed first
+    args = _arguments(recipes if names is None else (), processes)
+    names = names or args.names or recipes
+    table = Table(results, recipes)
+    valid = {(name, seed, recipe.settings()) for name, recipe in recipes.items() for seed in range(recipe.seeds)}
+    table.rows = {run: row for run, row in table.rows.items() if (*run, row["settings"]) in valid}
+    wanted = [(name, seed) for name in names for seed in range(recipes[name].seeds)]
+    todo = sorted((run for run in wanted if run not in table), key=lambda run: run[1])  # all of a seed first
     for count, (name, seed, row) in enumerate(_trained(recipes, todo, held_out, args.processes), 1):
         if args.processes > 1:
             del row["seconds"]
-        settings = {"settings": recipes[name].settings(), "torch": version("torch")}
-        rows.append({"name": name, "seed": seed, **row, **settings})
-        _write(results, sorted(rows, key=lambda row: (list(recipes).index(row["name"]), row["seed"])))
+        table.add(name, seed, row, recipes[name])
         print(f"{count} of {len(todo)}: {name}, seed {seed}: {row}", flush=True)
     scores = pd.read_csv(results).groupby("name", sort=False)["acc_test"]
     print(scores.agg(["mean", "std", "count"]).round(4).to_string())
 
 
-def _arguments(recipes: dict[str, Recipe], processes: int) -> argparse.Namespace:
+def _arguments(names: Iterable[str], processes: int) -> argparse.Namespace:
+    """Without names any will do: they are another table's."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", choices=[[], *recipes], help="run only these")
+    parser.add_argument("names", nargs="*", choices=[[], *names] if names else None, help="run only these")
     parser.add_argument("--processes", type=int, default=processes, help="at a time; default %(default)s")
     return parser.parse_args()
-
-
-def _valid_rows(results: Path, recipes: dict[str, Recipe]) -> list[dict]:
-    valid = {(name, seed, recipe.settings()) for name, recipe in recipes.items() for seed in range(recipe.seeds)}
-    rows = pd.read_csv(results).to_dict("records") if results.exists() else []
-    return [row for row in rows if (row["name"], row["seed"], row["settings"]) in valid]
-
-
-def _write(results: Path, rows: list[dict]) -> None:
-    """Beside the file, then moved over it: an interrupted run leaves the old one whole."""
-    part = results.with_suffix(".part")
-    pd.DataFrame(rows).to_csv(part, index=False)
-    part.replace(results)
 
 
 def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Iterator[tuple[str, int, dict]]:
     """The rows as they are done. A run that fails does not take the others with it; its error comes last."""
     teacher = None
-    if any(recipes[name].taught for name, _ in todo):
+    if any(recipes[name].distilled for name, _ in todo):
         _, teacher = TEACHER.train(0, images("MNIST", held_out))
     if processes == 1:
         yield from ((name, seed, _row(recipes[name], seed, held_out, teacher)) for name, seed in todo)
@@ -92,12 +117,12 @@ def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Itera
 
 
 def _row(recipe: Recipe, seed: int, held_out: bool, teacher: nn.Module | None) -> dict:
-    """The last epoch's row, what the recipe says of the network also, the seconds of all epochs, and the images."""
+    """The last epoch's row, what the recipe measures besides, the seconds of all epochs, and the images."""
     data = images(recipe.data, held_out)
     history, model = recipe.train(seed, data, teacher, progress=False)
     last = history.drop(columns="seconds").round(4).to_dict("records")[-1]
-    also = recipe.also(model, data) if recipe.also else {}
-    return {**last, **also, "seconds": round(float(history["seconds"].sum()), 1), "data": data.name}
+    measured = recipe.measure(model, data) if recipe.measure else {}
+    return {**last, **measured, "seconds": round(float(history["seconds"].sum()), 1), "data": data.name}
 
 
 def best(candidates: dict[str, Recipe], choices: Path) -> Recipe | None:

@@ -7,18 +7,16 @@ for choices on held-out images it is trained without those. `python -m study.tea
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
 import torch
 from torch import nn
 
 import bnn_tutorial as bnn
 
+from .images import images
 from .recipes import Recipe
 from .settings import TUTORIAL
 
-FOLDER = Path("build") / "data"  # torchvision downloads into it what is missing
 CONFIG = replace(
     TUTORIAL,
     epochs=12,
@@ -44,13 +42,6 @@ def float_convnet(generator: torch.Generator | None = None) -> nn.Sequential:
 
 
 TEACHER = Recipe(CONFIG, float_convnet)
-
-
-@cache
-def images(name: str, held_out: bool = False) -> bnn.LabelledImages:
-    """A data set, from `FOLDER` if it is not MNIST; with `held_out` its training set alone, split by `bnn.hold_out`."""
-    data = bnn.load_mnist() if name == "MNIST" else bnn.load_images(name, FOLDER)
-    return bnn.hold_out(data) if held_out else data
 
 
 if __name__ == "__main__":

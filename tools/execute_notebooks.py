@@ -32,7 +32,8 @@ def execute(path: Path) -> float:
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     client = NotebookClient(notebook, timeout=300, record_timing=False, resources={"metadata": {"path": path.parent}})
-    client.execute()
+    # Where MPLBACKEND is set, the kernel takes that in place of its own, which stores the plots.
+    client.execute(env={name: value for name, value in os.environ.items() if name != "MPLBACKEND"})
     seconds = time.perf_counter() - start
     write(clean(notebook), path)
     return seconds
@@ -69,7 +70,7 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Execute notebooks in place and clean them for git.")
     parser.add_argument("notebooks", nargs="+", type=Path)
     for path in parser.parse_args().notebooks:
         print(f"{path}: {execute(path):.0f} s")

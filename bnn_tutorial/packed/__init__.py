@@ -1,4 +1,4 @@
-"""Networks that leave PyTorch: folded to bits and whole numbers, run by compiled kernels, kept in files.
+"""Networks that leave PyTorch: folded to whole numbers, run by compiled kernels, kept in files.
 
 `from bnn_tutorial import packed` imports numba, which `import bnn_tutorial` alone does not.
 """

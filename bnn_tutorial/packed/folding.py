@@ -1,18 +1,25 @@
-"""Folding: how a trained layer becomes bits and whole numbers.
+"""Folding: how a trained layer becomes whole numbers.
 
-The weights of a binary layer are signs, and so are its inputs, but for the pixels that come first. So a neuron's sum S
-of inputs times weights is a whole number; with pixels as 0 to 255 in place of 0 to 1 it is one too, 255 times as large.
-The batch norm and the sign that follow ask whether
+A neuron adds up whole numbers times whole numbers. Its weights are those that the forward map keeps (`kept_weights`);
+its inputs are signs, or bytes: pixels, features, or the codes of `quantised_relu`. What a weight of 1 and an input of 1
+stand for, and the bias or batch norm that follows, is one affine function of the sum S. A sign asks whether it is at
+least 0, and as S grows the answer changes once: one whole number, in float64, says where. An activation of 8 bits, and
+the logits, need the function itself, in fixed point:
 
-    γ (S / unit - μ) / σ + β >= 0        unit: 255 for pixels, 1 for signs
+    y = ((multiplier * S) >> 16) + offset        code = clip(y >> point, 0, top)        logit = y / 2^point
 
-(a bias is a β with μ = 0, σ = γ = 1). As S grows, the answer changes once; one whole number, in float64, says where.
+These whole numbers are the definition, for Python, C and all others: y fits into 32 bits, and three products of 32 bits
+compute it.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,61 +27,87 @@ from numpy import ndarray as Array
 from torch import nn
 
 from .. import ste
-from ..forward_maps import binary_conv2d, binary_linear
-from ..layers import BinaryInput, GenConv2d, GenDense
+from ..forward_maps import kept_weights, weight_bits
+from ..layers import BinaryInput, GenConv2d, GenDense, QuantisedInput
 
-__all__ = ["FoldedLayer", "fold", "fold_layer", "fold_sign"]
-
-UNIT = 255  # an 8-bit pixel of full ink, 1.0 for the model
-WIDEST = 2**22  # inputs of a neuron, so that sums of as many pixels fit into 32 bits
+BYTE = 255  # an 8-bit pixel of full ink, 1.0 for the model
+FRACTION = 16  # bits of a product that are cut off
+ROOM = 2**30  # for the product that is left, and for the offset, so that their sum fits into 32 bits
 
 
 @dataclass(frozen=True, eq=False)
 class FoldedLayer:
     """What is kept of a layer.
 
-    A hidden neuron gives +1 where its sum is at least its threshold, else -1. The last layer gives
-    logits = scale * (sum / unit) + shift.
+    A neuron of a sign layer gives +1 where its sum is at least its threshold, else -1; one of a code layer gives the
+    code 0 ... `top`; the last layer gives logits.
 
     Attributes:
-        weight: (M, K), of a convolution (M, C, k, k), bool: True is +1.
-        threshold: (M,) int32, of a hidden layer.
-        scale: (M,) float64, of the last layer.
-        shift: (M,) float64, of the last layer.
-        stride: of a convolution.
-        inverted: (M,) bool, of a convolution with 2×2 max pooling: whose γ is negative. Such a neuron gives +1 where
-            all four outputs in the square are +1, the others where any is.
+        levels: the weights, (M, K), of a convolution (M, C, k, k), int16: of b bits the odd numbers from -(2^b - 1) to
+            2^b - 1, or -1, 0 and 1.
+        bits: of a weight, as `KeptWeights` has it.
+        of_bytes: whether the inputs are 0 ... 255; else they are signs.
+        threshold: (M,) int32, of a sign layer.
+        multiplier, offset, point: (M,) int32 twice and a number, of a code layer and of the last one.
+        top: the largest code, of a code layer.
+        scale, shift: (M,) float64, of the last layer: the logits are scale * S + shift, before they are fixed point.
+        stride, padding: of a convolution. Padding adds zeros, so its inputs are bytes.
+        pooled: whether of each 2×2 square of sums only the largest counts.
+        inverted: (M,) bool, of a pooled sign layer: whose γ is negative. Such a neuron, which is kept with its weights
+            flipped, gives +1 where all four in the square are +1, the others where any is.
     """
 
-    weight: Array
+    levels: Array
+    bits: int | Fraction = 1
+    of_bytes: bool = False
     threshold: Array | None = None
+    multiplier: Array | None = None
+    offset: Array | None = None
+    point: int = 0
+    top: int | None = None
     scale: Array | None = None
     shift: Array | None = None
     stride: int = 1
+    padding: int = 0
+    pooled: bool = False
     inverted: Array | None = None
+
+    @property
+    def activation(self) -> str:
+        """What follows the sum: "sign", "codes" or "logits"."""
+        return "sign" if self.threshold is not None else "codes" if self.top is not None else "logits"
 
     @property
     def inputs(self) -> int:
         """How many inputs a neuron has."""
-        return math.prod(self.weight.shape[1:])
+        return math.prod(self.levels.shape[1:])
+
+    @cached_property
+    def largest(self) -> int:
+        """The largest sum that there can be."""
+        return self.inputs * (BYTE if self.of_bytes else 1) * (1 if self.bits == Fraction(8, 5) else 2**self.bits - 1)
+
+    def places(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of an input of this shape, in how many places a kernel lies: (height, width), () for a dense layer."""
+        sides = self.levels.shape[2:]
+        pairs = zip(shape[1:], sides, strict=False)
+        return tuple((size + 2 * self.padding - side) // self.stride + 1 for size, side in pairs)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of an image's outputs, (M,) or (M, height, width); an input shape that does not fit is an error."""
-        outputs, *kernel = self.weight.shape
-        if self.inputs > WIDEST:
-            raise ValueError(f"a neuron of {self.inputs:,} inputs, more than {WIDEST:,}: its sums need not fit 32 bits")
+        """The shape of an example's outputs, (M,) or (M, height, width); an input that does not fit is an error."""
+        outputs, *kernel = self.levels.shape
+        if self.largest >= 2**31:
+            raise ValueError(f"a neuron of {self.inputs:,} inputs has sums up to {self.largest:,}, beyond 32 bits")
         if len(kernel) == 1:
             if self.inputs != math.prod(shape):
                 raise ValueError(f"a layer of {self.inputs} inputs gets {math.prod(shape)}")
             return (outputs,)
-        channels, side, _ = kernel
-        if len(shape) != 3 or channels != shape[0] or side > min(shape[1:]):
-            raise ValueError(f"a convolution of shape {self.weight.shape} gets an input of shape {shape}")
-        pool = 1 if self.inverted is None else 2
-        return (outputs, *(((size - side) // self.stride + 1) // pool for size in shape[1:]))
+        if len(shape) != 3 or kernel[0] != shape[0] or kernel[1] > min(shape[1:]) + 2 * self.padding:
+            raise ValueError(f"a convolution of shape {self.levels.shape} gets an input of shape {shape}")
+        return (outputs, *(size // (1 + self.pooled) for size in self.places(shape)))
 
 
-def fold_sign(mean: Array, sigma: Array, gamma: Array, beta: Array, unit: int, inputs: int) -> Array:
+def fold_sign(mean: Array, sigma: Array, gamma: Array, beta: Array, unit: Array | float, largest: int) -> Array:
     """Batch norm and sign as one whole number for each neuron.
 
     γ (S / unit - μ) / σ + β >= 0  is  S >= unit (μ - β σ / γ)  for γ > 0, and  -S >= -unit (μ - β σ / γ)  for γ < 0.
@@ -83,95 +116,178 @@ def fold_sign(mean: Array, sigma: Array, gamma: Array, beta: Array, unit: int, i
 
     Args:
         mean: μ of each neuron, (M,) float64, as are `sigma`, `gamma` and `beta`: σ, γ and β.
-        unit: 255 if the inputs are pixels, 1 if they are signs.
-        inputs: of a neuron, K.
+        unit: which sum stands for 1.0: for signs times ±1 it is 1, for pixels 255; divided by the map's scale.
+        largest: no sum is larger.
 
     Returns:
-        (M,) int32, the smallest sums with which the neurons give +1; unit * K + 1, which no sum reaches, is never.
+        (M,) int32, the smallest sums with which the neurons give +1; `largest` + 1, which no sum reaches, is never.
     """
     with np.errstate(all="ignore"):  # γ may be 0
         least = np.sign(gamma) * unit * (mean - beta * sigma / gamma)
     least = np.where(gamma == 0, np.where(beta >= 0, -np.inf, np.inf), least)
-    return np.clip(np.ceil(least), -unit * inputs, unit * inputs + 1).astype(np.int32)
+    return np.clip(np.ceil(least), -largest, largest + 1).astype(np.int32)
 
 
-def fold_layer(layer: GenDense | GenConv2d, unit: int, is_last: bool) -> FoldedLayer:
-    """Fold a layer of which the inputs are pixels (`unit` 255) or signs (1)."""
-    mean, sigma, gamma, beta = _batch_norm(layer)
-    weight = layer.weight.detach().cpu().numpy() >= 0
+def fold_codes(slope: Array, shift: Array, top: int, largest: int) -> dict:
+    """clip(floor(slope * S + shift), 0, top) in fixed point: `multiplier`, `offset` and `point` of `FoldedLayer`.
+
+    The fixed point is closest to the reals where it counts: in the middle of those sums that the clip leaves alone. A
+    neuron that comes from below 0 to beyond `top` from one sum to the next is kept no steeper than that.
+    """
+    with np.errstate(all="ignore"):  # a slope may be 0
+        middle = np.rint(np.clip(np.nan_to_num((top / 2 - shift) / slope), -largest, largest))
+    steepest = min(top + 3, ROOM / 2 / largest)
+    value = np.clip(slope * middle + shift, -1, top + 2)
+    return _fixed_point(np.clip(slope, -steepest, steepest), value, middle, largest)
+
+
+def fold_logits(scale: Array, shift: Array, largest: int) -> dict:
+    """scale * S + shift in fixed point: `multiplier`, `offset` and `point` of `FoldedLayer`."""
+    return _fixed_point(scale, shift, np.zeros(len(scale)), largest)
+
+
+def _fixed_point(slope: Array, value: Array, middle: Array, largest: int) -> dict:
+    """The line with this slope, and this value at `middle`, with as many bits behind the point as there is room for."""
+    steepest, highest, point = abs(slope).max(), abs(value).max(), 30
+    while (steepest * largest + highest) * 2.0**point >= ROOM or steepest * 2.0 ** (point + FRACTION) >= 2**31 - 1:
+        point -= 1
+    multiplier = np.floor(slope * 2.0 ** (point + FRACTION) + 0.5).astype(np.int64)
+    offset = np.floor(value * 2.0**point + 0.5).astype(np.int64) - (multiplier * middle.astype(np.int64) >> FRACTION)
+    return {"multiplier": multiplier.astype(np.int32), "offset": offset.astype(np.int32), "point": point}
+
+
+def fold_layer(layer: GenDense | GenConv2d, unit: float, of_bytes: bool, is_last: bool) -> tuple[FoldedLayer, float]:
+    """Fold a layer.
+
+    Args:
+        unit: which input stands for 1.0: 255 for pixels, 1 for signs.
+        of_bytes: whether the inputs are 0 ... 255; else they are signs.
+
+    Returns:
+        The layer, and the unit of its outputs.
+    """
+    kept, (mean, sigma, gamma, beta) = kept_weights(layer), _batch_norm(layer)
+    folded = FoldedLayer(_numbers(kept.levels).astype(np.int16), kept.bits, of_bytes)
+    if isinstance(layer, GenConv2d):
+        folded = replace(folded, stride=layer.stride, padding=layer.padding, pooled=layer.pool > 1)
+    unit, codes = unit / np.broadcast_to(_numbers(kept.scale).ravel(), mean.shape), _codes(layer)
+    slope, shift = gamma / (sigma * unit), beta - mean * (gamma / sigma)
     if is_last:
-        return FoldedLayer(weight, scale=gamma / sigma, shift=beta - mean * (gamma / sigma))
+        return replace(folded, **fold_logits(slope, shift, folded.largest), scale=slope, shift=shift), 1.0
+    if codes:
+        top, steps = codes
+        numbers = fold_codes(slope * steps, shift * steps + 0.5, top, folded.largest)
+        return replace(folded, **numbers, top=top), steps
     flipped = gamma < 0
-    weight = weight ^ flipped.reshape(-1, *[1] * (weight.ndim - 1))
-    threshold = fold_sign(mean, sigma, gamma, beta, unit, inputs=math.prod(weight.shape[1:]))
-    stride, pooled = (layer.stride, layer.pool > 1) if isinstance(layer, GenConv2d) else (1, False)
-    return FoldedLayer(weight, threshold, stride=stride, inverted=flipped if pooled else None)
+    levels = np.where(flipped.reshape(-1, *[1] * (folded.levels.ndim - 1)), -folded.levels, folded.levels)
+    threshold = fold_sign(mean, sigma, gamma, beta, unit, folded.largest)
+    return replace(folded, levels=levels, threshold=threshold, inverted=flipped if folded.pooled else None), 1.0
+
+
+def _codes(layer: GenDense | GenConv2d) -> tuple[int, float] | None:
+    """Of a layer with `quantised_relu`: its largest code, and how many codes are 1.0."""
+    activation = layer.activation
+    if getattr(activation, "func", activation) is not ste.quantised_relu:
+        return None
+    options = inspect.signature(ste.quantised_relu).bind(None, **getattr(activation, "keywords", {}))
+    options.apply_defaults()
+    top = 2 ** options.arguments["bits"] - 1
+    return top, top / options.arguments["limit"]
+
+
+def _numbers(tensor: torch.Tensor) -> Array:
+    """In float64, which not every device has, and as NumPy's array, which knows no bfloat16."""
+    return tensor.detach().cpu().double().numpy()
 
 
 def _batch_norm(layer: GenDense | GenConv2d) -> list[Array]:
     """μ, σ, γ, β of what follows the sum, (M,) float64 each."""
-    zeros, norm = torch.zeros(len(layer.weight)), layer.norm
+    ones, norm = np.ones(len(layer.weight)), layer.norm
     if norm is None:
-        values = zeros, zeros + 1, zeros + 1, zeros if layer.bias is None else layer.bias
-    else:
-        values = norm.running_mean, norm.running_var.double() + norm.eps, norm.weight, norm.bias
-    mean, variance, gamma, beta = (value.detach().cpu().double().numpy() for value in values)
+        return [0 * ones, ones, ones, 0 * ones if layer.bias is None else _numbers(layer.bias)]
+    gamma, beta = (0 * ones + k if p is None else _numbers(p) for k, p in ((1, norm.weight), (0, norm.bias)))
     with np.errstate(invalid="ignore"):  # `fold` refuses what is not finite
-        return [mean, np.sqrt(variance), gamma, beta]  # exactly rounded on every machine, which PyTorch's root is not
+        sigma = np.sqrt(_numbers(norm.running_var) + norm.eps)  # rounded exactly, which PyTorch's root is not
+    return [_numbers(norm.running_mean), sigma, gamma, beta]
 
 
-def fold(model: nn.Sequential) -> tuple[tuple[int, ...], int | None, list[FoldedLayer]]:
+class Folded(NamedTuple):
+    """A network in whole numbers: what `PackedNetwork` is made of.
+
+    Attributes:
+        shape: of an example: (features,), or (channels, height, width) where a convolution comes first.
+        layers: what is kept of each layer.
+        pixel_threshold: the smallest pixel that `BinaryInput` makes +1, 256 if none is; None without a `BinaryInput`.
+        limits: (2, features) float32, low and high of a `QuantisedInput`; None without one.
+    """
+
+    shape: tuple[int, ...]
+    layers: list[FoldedLayer]
+    pixel_threshold: int | None = None
+    limits: Array | None = None
+
+
+def fold(model: nn.Sequential) -> Folded:
     """Fold a network, as it is in `eval` mode: what `binary_mlp` or `binary_convnet` built, or another `Sequential` of
-    `BinaryInput`, `nn.Unflatten`, `GenConv2d`, `nn.Flatten`, `GenDense` and `nn.Dropout`.
-
-    Returns:
-        The shape of an image, (pixels,) or (channels, height, width); the smallest pixel that `BinaryInput` makes +1,
-        256 if none is, None without a `BinaryInput`; and the layers.
+    `BinaryInput` or `QuantisedInput`, `nn.Unflatten`, `GenConv2d`, `nn.Flatten`, `GenDense` and `nn.Dropout`.
 
     Raises:
-        ValueError: with the reason, if bits and whole numbers cannot compute exactly what the model does.
+        ValueError: with the reason, if whole numbers cannot compute what the model does.
     """
     modules = list(model) if isinstance(model, nn.Sequential) else []  # a layer that is there twice, twice
     last = max((i for i, m in enumerate(modules) if isinstance(m, GenDense | GenConv2d)), default=None)
     if last is None:
         raise ValueError(f"expected a Sequential of layers, a GenDense at its end, got {model}")
-    shape, pixel_threshold, layers = None, None, []
+    shape, pixel_threshold, limits, layers, unit, of_bytes = None, None, None, [], float(BYTE), True
     for number, module in enumerate(modules):
         name = f"layer {number}, {type(module).__name__}({module.extra_repr()})"
+        first = not layers and pixel_threshold is None and limits is None
         match module:
             case GenDense() | GenConv2d():
-                _check(name, module, number == last, shape)
-                shape, of_signs = shape or (module.in_features,), layers or pixel_threshold is not None
-                layers.append(fold_layer(module, 1 if of_signs else UNIT, number == last))
-            case BinaryInput() if not layers and pixel_threshold is None:
-                pixels = torch.arange(UNIT + 1, dtype=torch.float64) / UNIT
-                pixel_threshold = int((module(pixels) < 0).sum())
+                _check(name, module, number == last, of_bytes, shape)
+                shape = shape or (module.in_features,)
+                layer, unit = fold_layer(module, unit, of_bytes, number == last)
+                of_bytes = layer.activation == "codes"
+                layers.append(layer)
+            case BinaryInput() if first:
+                pixels = torch.arange(BYTE + 1, dtype=torch.float64) / BYTE
+                pixel_threshold, unit, of_bytes = int((module(pixels) < 0).sum()), 1.0, False
+            case QuantisedInput() if first and shape is None:
+                limits = np.stack([module.low.cpu().numpy(), module.high.cpu().numpy()])
             case nn.Unflatten(dim=1) if not layers and shape is None:
                 shape = tuple(module.unflattened_size)
             case nn.Flatten(start_dim=1) | nn.Dropout():
                 pass
             case _:
                 raise ValueError(f"{name}: packing does not know it here, see `fold`")
-    return shape, pixel_threshold, layers
+    return Folded(shape, layers, pixel_threshold, limits)
 
 
-def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, shape: tuple[int, ...] | None) -> None:
-    """Refuse what bits and whole numbers would not compute exactly."""
-    convolution = isinstance(layer, GenConv2d)
-    exact = binary_conv2d if convolution else binary_linear
-    activation = layer.activation and ste.most_likely(layer.activation)  # the stochastic sign is a sign in `eval` mode
-    is_sign, bare = getattr(activation, "func", activation) in ste.SIGNS, activation is None and not convolution
-    numbers = [layer.weight.detach().cpu().numpy(), *_batch_norm(layer)]
-    finite = all(np.isfinite(n).all() for n in numbers) and (numbers[2] > 0).all()  # 2: σ
-    refusals = {
-        "a convolution has to come after nn.Unflatten, which says the shape of its images": convolution and not shape,
-        f"its forward map must be {exact.__name__}, whose weights are signs alone": layer.forward_map is not exact,
-        "the last layer must be dense and without an activation, for its sums are logits": is_last and not bare,
-        "the activation of a hidden layer must be a sign, for example sign_ste": not is_last and not is_sign,
-        "padding puts zeros beside the ±1, a third value: set padding=0": convolution and layer.padding,
-        "pooling must be over 2×2 squares: set pool=2": convolution and layer.pool > 2,
-        "it has parameters that are not finite: train anew, with a smaller learning rate": not finite,
-    }
-    for reason, applies in refusals.items():
-        if applies:
+def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, of_bytes: bool, shape: tuple | None) -> None:
+    """Refuse what whole numbers would not compute, the first reason alone."""
+
+    def require(condition: bool, reason: str) -> None:
+        if not condition:
             raise ValueError(f"{name}: {reason}")
+
+    activation, norm = layer.activation and ste.most_likely(layer.activation), layer.norm
+    is_sign, codes = getattr(activation, "func", activation) in ste.SIGNS, _codes(layer)
+    require(weight_bits(layer) < 32, "its forward map keeps real weights: take one that rounds them, as binary_linear")
+    if isinstance(layer, GenConv2d):
+        require(bool(shape), "a convolution has to come after nn.Unflatten, which says the shape of its images")
+        sizes = layer.kernel_size, layer.stride, layer.padding, layer.pool
+        require(all(type(size) is int for size in sizes), "kernel, stride, padding and pool must be whole numbers")
+        require(of_bytes or not layer.padding, "padding puts zeros beside the ±1, a third value: set padding=0")
+        require(layer.pool <= 2, "pooling must be over 2×2 squares: set pool=2")
+    if is_last:
+        bare = activation is None and not isinstance(layer, GenConv2d)
+        require(bare, "the last layer must be dense and without an activation, for its sums are logits")
+    else:
+        packable = is_sign or (codes is not None and codes[0] <= BYTE)
+        require(packable, "the activation of a hidden layer must be a sign, or quantised_relu of at most 8 bits")
+    statistics = norm is None or (isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is not None)
+    require(statistics, "what normalises it must be a batch norm with running statistics")
+    kept, (mean, sigma, gamma, beta) = kept_weights(layer), _batch_norm(layer)
+    numbers = _numbers(layer.weight), _numbers(kept.scale), mean, sigma, gamma, beta
+    finite = all(np.isfinite(n).all() for n in numbers) and (sigma > 0).all()
+    require(finite, "it has parameters that are not finite: train anew, with a smaller learning rate")

@@ -1,10 +1,10 @@
-"""Packed networks: a trained network in bits and whole numbers, that infers, and is saved and loaded."""
+"""Packed networks: a trained network in whole numbers, that infers, and is saved and loaded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,72 +14,73 @@ from numpy import ndarray as Array
 from torch import nn
 
 from . import files, kernels
-from .folding import UNIT, FoldedLayer, fold
+from .folding import FRACTION, Folded, FoldedLayer, fold
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PackedNetwork", "load_pretrained"]
-
-MEMORY = 2**24  # bytes of a layer's input that are there at a time, of as many images as go in
+CHUNK = 2**20  # bytes that a layer reads and writes at a time, of as many examples as go in: they stay in a cache
 
 
 class PackedNetwork:
-    """A trained binary network, one bit a weight, that computes with whole numbers.
+    """A trained network with weights of few bits, that computes with whole numbers.
 
-    Its sums are exact. A hidden sign differs from PyTorch's in float64 only where rounding decides it there, a logit
-    only in its last digits. There are no floats but a scale and a shift a class. Make one with `from_model` or `load`.
+    Its sums are exact. A hidden sign differs from PyTorch's in float64 only where rounding decides it there, a code of
+    8 bits by a step only where fixed point rounds otherwise, a logit only in its last digits. Make one with
+    `from_model` or `load`.
 
     Attributes:
-        shape: of an image: (pixels,), or (channels, height, width) where a convolution comes first.
-        pixel_threshold: pixels from this value on are +1, the others -1; None: the network takes all 8 bits.
-        layers: what is kept of each layer.
+        shape, layers, pixel_threshold, limits: see `Folded`.
         provenance: where the network comes from, names and texts.
     """
 
-    def __init__(self, shape: tuple, pixel_threshold: int | None, layers: Sequence, provenance: dict | None = None):
-        self.shape, self.pixel_threshold, self.layers = tuple(shape), pixel_threshold, tuple(layers)
-        self.provenance, self._steps = dict(provenance or {}), []
-        shape, unit = self.shape, UNIT if pixel_threshold is None else 1
+    def __init__(
+        self,
+        shape: Sequence[int],
+        layers: Sequence[FoldedLayer],
+        pixel_threshold: int | None = None,
+        limits: Array | None = None,
+        provenance: dict[str, str] | None = None,
+    ):
+        self.shape, self.layers, self.provenance = tuple(shape), tuple(layers), dict(provenance or {})
+        self.pixel_threshold, self.limits, self._steps = pixel_threshold, limits, []
         for layer in self.layers:
             following = layer.output_shape(shape)
-            self._steps.append(_Step(layer, shape, unit))
-            shape, unit = following, 1
-        self._chunk = max(1, MEMORY // max(step.input_bytes for step in self._steps))
-        self._pixel_thresholds = np.full(self.shape[0], pixel_threshold or 0, np.int32)
+            self._steps.append(_Step(layer, shape))
+            shape = following
+        self._chunk = max(1, CHUNK // max(step.bytes for step in self._steps))
 
     @classmethod
     def from_model(cls, model: nn.Sequential, provenance: dict[str, str] | None = None) -> PackedNetwork:
         """Pack a trained network, as it is in `eval` mode. What it may consist of, and the errors: `folding.fold`."""
         return cls(*fold(model), provenance)
 
-    def predict(self, images: Array | torch.Tensor) -> Array:
-        """(N, pixels) uint8 -> (N,) int64: the class with the largest logit."""
-        return self.logits(images).argmax(axis=1)
+    def predict(self, examples: Array | torch.Tensor) -> Array:
+        """(N, pixels) uint8, or with a `QuantisedInput` (N, features) numbers -> (N,) int64: the class.
 
-    def logits(self, images: Array | torch.Tensor) -> Array:
-        """(N, pixels) uint8 -> (N, classes) float64."""
-        last = self._steps[-1]
-        return kernels.affine(self.sums(images), last.unit, last.layer.scale, last.layer.shift)
+        It is the first with the largest logit, in fixed point.
+        """
+        last = self.layers[-1]
+        logits = (self.sums(examples).astype(np.int64) * last.multiplier >> FRACTION) + last.offset
+        return logits.argmax(axis=1)
 
-    def sums(self, images: Array | torch.Tensor) -> Array:
-        """(N, pixels) uint8 -> (N, classes) int32: what the last layer adds up, before scale and shift."""
-        parts = [self._outputs(chunk)[-1] for chunk in self._chunks(images)]
-        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+    def logits(self, examples: Array | torch.Tensor) -> Array:
+        """The same -> (N, classes) float64."""
+        return self.layers[-1].scale * self.sums(examples) + self.layers[-1].shift
 
-    def to_c(self, path: str | Path) -> None:
-        """Write one file of freestanding C99 that computes the same sums and classes; see `packed.c.to_c`."""
-        import_module("bnn_tutorial.export.c").to_c(self, path)
+    def sums(self, examples: Array | torch.Tensor) -> Array:
+        """The same -> (N, classes) int32: what the last layer adds up."""
+        return np.concatenate(self._spread(examples, lambda x: self._outputs(x)[-1]))
 
-    def hidden(self, images: Array | torch.Tensor) -> list[Array]:
-        """(N, pixels) uint8 -> for each hidden layer (N, units), or (N, height, width, channels), bool: True is +1."""
-        *maps, _ = zip(*[self._outputs(chunk) for chunk in self._chunks(images)], strict=True)
-        sizes = [len(layer.weight) for layer in self.layers]
-        return [kernels.unpack_bits(np.concatenate(m), size) for m, size in zip(maps, sizes, strict=False)]
+    def hidden(self, examples: Array | torch.Tensor) -> list[Array]:
+        """The same -> for each hidden layer (N, units), or (N, height, width, channels): bool, True is +1, or codes."""
+        *maps, _ = zip(*self._spread(examples, self._outputs), strict=True)
+        outputs = zip(map(np.concatenate, maps), self.layers, strict=False)
+        return [x if x.dtype == np.uint8 else kernels.unpack_bits(x, len(layer.levels)) for x, layer in outputs]
 
     def save(self, path: str | Path) -> None:
         """Write a `safetensors` file: first beside it, then moved, so that a reader never sees half of it."""
-        files.write(Path(path), self.shape, self.pixel_threshold, self.layers, self.provenance)
+        files.write(Path(path), Folded(self.shape, self.layers, self.pixel_threshold, self.limits), self.provenance)
 
     @classmethod
     def load(cls, path: str | Path) -> PackedNetwork:
@@ -89,73 +90,112 @@ class PackedNetwork:
             ValueError: if the file is damaged or something else; the message says what is wrong.
             OSError: if it cannot be read.
         """
-        return cls(*files.read(Path(path)))
+        network, provenance = files.read(Path(path))
+        return cls(*network, provenance)
 
     def summary(self) -> pd.DataFrame:
         """What each layer keeps, a row for each and the total; the bytes are those of the file's tensors.
 
-        Columns are `one_bit_weights`, `numbers` (thresholds of hidden neurons, scales and shifts of classes), `bytes`.
+        Columns are `weights`, `bits` (of a weight), `numbers` (thresholds, multipliers and offsets, scales and shifts)
+        and `bytes`.
         """
         import pandas as pd
 
-        numbers = [sum(np.size(t) for t in (x.threshold, x.scale, x.shift) if t is not None) for x in self.layers]
-        sizes = [sum(t.nbytes for t in files.tensors([layer]).values()) for layer in self.layers]
-        columns = {"one_bit_weights": [x.weight.size for x in self.layers], "numbers": numbers, "bytes": sizes}
-        table = pd.DataFrame(columns, map(str, range(len(sizes))))
+        rows = []
+        for layer in self.layers:
+            size = sum(tensor.nbytes for tensor in files.tensors([layer]).values())
+            numbers = len(layer.levels) * len(files.NUMBERS[layer.activation])
+            rows.append({"weights": layer.levels.size, "bits": float(layer.bits), "numbers": numbers, "bytes": size})
+        table = pd.DataFrame(rows, map(str, range(len(rows))))
         table.loc["total"] = table.sum()
+        table.loc["total", "bits"] = (table["weights"] * table["bits"])[:-1].sum() / table.loc["total", "weights"]
         return table.rename_axis("layer")
 
-    def _chunks(self, images: Array | torch.Tensor) -> list[Array]:
-        images, pixels = np.ascontiguousarray(images), math.prod(self.shape)
-        if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != pixels:
-            raise ValueError(f"expected uint8 images of shape (N, {pixels}), got {images.dtype} of {images.shape}")
-        return [images[i : i + self._chunk] for i in range(0, max(1, len(images)), self._chunk)]
+    def _spread(self, examples: Array | torch.Tensor, run: Callable) -> list:
+        """Run chunks of the examples, on as many threads as PyTorch is allowed."""
+        x = self._checked(examples)
+        chunks = [x[i : i + self._chunk] for i in range(0, max(1, len(x)), self._chunk)]
+        threads = min(torch.get_num_threads(), len(chunks))
+        if threads == 1:
+            return list(map(run, chunks))
+        # New threads, each of which asks PyTorch for one thread: nothing is shared with other callers, or with a
+        # process that this one was forked from, so that nothing waits for a thread that is not there.
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                return list(pool.map(run, chunks))
+        finally:
+            torch.set_num_threads(torch.get_num_threads())  # new threads of others shall not inherit the 1
+
+    def _checked(self, examples: Array | torch.Tensor) -> Array:
+        x, features = np.asarray(examples), math.prod(self.shape)
+        good = x.dtype == np.uint8 if self.limits is None else x.dtype.kind in "fiu"
+        if not good or x.ndim != 2 or x.shape[1] != features:
+            kind = "uint8 images" if self.limits is None else "a table of numbers"
+            raise ValueError(f"expected {kind} of shape (N, {features}), got {x.dtype} of {x.shape}")
+        if self.limits is None:
+            return np.ascontiguousarray(x)
+        x, (low, high) = x.astype(np.float32), self.limits
+        if not np.isfinite(x).all():
+            raise ValueError("expected a table of finite numbers, got some that are NaN or infinite")
+        return ((x - low) / (high - low) * np.float32(255)).round().clip(0, 255).astype(np.uint8)
 
     def _outputs(self, x: Array) -> list[Array]:
-        """Images -> what each layer gives: packed bits, and at last sums."""
+        """Examples as bytes -> what each layer gives: packed bits or codes, and at last sums."""
         if len(self.shape) == 3:
-            x = x.reshape(-1, *self.shape).transpose(0, 2, 3, 1)  # channels last, as a convolution's packed outputs are
+            x = x.reshape(-1, *self.shape).transpose(0, 2, 3, 1)  # channels last, as a convolution's outputs are
         if self.pixel_threshold is not None:
-            bits = kernels.pixel_signs(x.reshape(-1, x.shape[-1]), self._pixel_thresholds)
-            x = bits.reshape(*x.shape[:-1], bits.shape[1])
+            x = kernels.pack_bits(x >= self.pixel_threshold)
         return [x := step(x) for step in self._steps]
 
 
 class _Step:
-    """A layer made ready: its weights in the order in which its input lies, and tiled."""
+    """A layer made ready: its weights in the order in which its input lies.
 
-    def __init__(self, layer: FoldedLayer, shape: tuple[int, ...], unit: int):
-        self.layer, self.unit = layer, unit
-        channels = shape[0] if len(shape) == 3 else layer.inputs
-        weight = layer.weight.reshape(len(layer.weight), channels, -1).swapaxes(1, 2)  # (M, places, channels)
-        rows = 2 * weight.astype(np.int8) - 1 if unit == UNIT else kernels.pack_bits(weight.reshape(-1, channels))
-        rows = rows.reshape(len(weight), -1)
-        self.neurons, self.width = kernels.Neurons(rows, layer.inputs, layer.threshold), rows.shape[1]
-        sides = layer.weight.shape[2:]  # of a convolution's kernel; a dense layer has none, and one place
-        places = [(size - side) // layer.stride + 1 for size, side in zip(shape[1:], sides, strict=False)]
-        self.input_bytes = rows[0].nbytes * math.prod(places)  # of one image, as rows
+    `product` takes packed bits where inputs and weights are signs, else bytes: of inputs that are signs, ±1.
+    """
+
+    def __init__(self, layer: FoldedLayer, shape: tuple[int, ...]):
+        self.layer, self.channels = layer, shape[0] if len(shape) == 3 else layer.inputs
+        by_place = layer.levels.reshape(len(layer.levels), self.channels, -1).swapaxes(1, 2)  # (M, places, channels)
+        self.of_bits = layer.bits == 1 and not layer.of_bytes
+        if self.of_bits:
+            rows = kernels.pack_bits(by_place > 0).reshape(len(by_place), -1)
+            self.product = kernels.SignProducts(rows, layer.inputs)
+        else:
+            rows = by_place.reshape(len(by_place), -1)
+            self.product = kernels.ByteProducts(rows, layer.of_bytes)
+        self.width = rows.shape[1]
+        self.bytes = math.prod(layer.places(shape)) * (self.width * (8 if self.of_bits else 1) + 4 * len(rows))
 
     def __call__(self, x: Array) -> Array:
-        """(N, ...) pixels or packed bits -> (N, ..., words) packed bits; of the last layer (N, classes) sums."""
+        """(N, ...) bytes or packed bits -> (N, ..., words) packed bits, or (N, ..., M) codes; at last (N, M) sums."""
         layer = self.layer
-        if layer.threshold is None:
-            return self.neurons.products(x.reshape(len(x), self.width))
-        if layer.weight.ndim == 2:
-            return self.neurons.signs(x.reshape(len(x), self.width))
-        side, stride = layer.weight.shape[2], layer.stride
-        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))[:, ::stride, ::stride]
-        rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, self.width)
-        bits = self.neurons.signs(rows)
-        bits = bits.reshape(*windows.shape[:3], bits.shape[1])
-        return bits if layer.inverted is None else _pooled(bits, layer.inverted)
+        if not (self.of_bits or layer.of_bytes):
+            x = 2 * kernels.unpack_bits(x, self.channels).view(np.int8) - 1
+        if layer.levels.ndim == 2:
+            sums = self.product(x.reshape(len(x), self.width))
+        else:
+            side, edge = layer.levels.shape[2], (layer.padding, layer.padding)
+            x = np.pad(x, [(0, 0), edge, edge, (0, 0)]) if layer.padding else x
+            windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))
+            windows = windows[:, :: layer.stride, :: layer.stride].transpose(0, 1, 2, 4, 5, 3)
+            places = windows.shape[:3]
+            sums = self.product(windows.reshape(math.prod(places), self.width)).reshape(*places, len(layer.levels))
+            sums = _pooled(sums, layer) if layer.pooled else sums
+        if layer.activation == "logits":
+            return sums
+        if layer.activation == "sign":
+            return kernels.signs(sums, layer.threshold)
+        flat = sums.reshape(-1, sums.shape[-1])
+        return kernels.codes(flat, layer.multiplier, layer.offset, layer.point, layer.top).reshape(sums.shape)
 
 
-def _pooled(bits: Array, inverted: Array) -> Array:
-    """Of each 2×2 square: +1 where any of the four is, of an inverted neuron where all are."""
-    height, width = (size // 2 * 2 for size in bits.shape[1:3])
-    four = [bits[:, i:height:2, j:width:2] for i in range(2) for j in range(2)]
-    (inverted,) = kernels.pack_bits(inverted[None])
-    return (np.bitwise_or.reduce(four) & ~inverted) | (np.bitwise_and.reduce(four) & inverted)
+def _pooled(sums: Array, layer: FoldedLayer) -> Array:
+    """Of each 2×2 square the largest sum; of a neuron that is kept with its weights flipped the smallest."""
+    height, width = (size // 2 * 2 for size in sums.shape[1:3])
+    four = [sums[:, i:height:2, j:width:2] for i in range(2) for j in range(2)]
+    largest = np.maximum.reduce(four)
+    return largest if layer.inverted is None else np.where(layer.inverted, np.minimum.reduce(four), largest)
 
 
 def load_pretrained(name: str = "mnist") -> PackedNetwork:

@@ -1,10 +1,12 @@
 // What is wider than the window scrolls by itself; whoever uses the keyboard must be able to get there and scroll it.
-const wide = ".table, .formula, .md-typeset__scrollwrap";
+/** @returns {NodeListOf<HTMLElement>} */
+const wideOnes = () => document.querySelectorAll(".table, .formula, .md-typeset__scrollwrap");
 
+/** @param {HTMLElement} element */
 function makeReachable(element) {
   if (element.scrollWidth > element.clientWidth) element.tabIndex = 0;
   else element.removeAttribute("tabindex");
 }
 
 // The body's size changes with the window's, when a fold opens, and when the theme has wrapped the tables.
-new ResizeObserver(() => document.querySelectorAll(wide).forEach(makeReachable)).observe(document.body);
+new ResizeObserver(() => wideOnes().forEach(makeReachable)).observe(document.body);

@@ -20,12 +20,22 @@ import struct
 from base64 import b64decode
 from pathlib import Path
 
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
 log = logging.getLogger("mkdocs.hooks.notebooks")
 
 FENCE = "~~~~"  # longer than what a cell's own text may hold
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@event_priority(100)  # before mkdocs-jupyter looks for notebooks
+def on_files(files, config):
+    """The notebooks stand beside the folder of the pages: a symbolic link is not one in every clone."""
+    root = Path(config.docs_dir).parent
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        files.append(File(f"notebooks/{path.name}", str(root), config.site_dir, config.use_directory_urls))
+    return files
 
 
 def on_pre_page(page, config, files):

@@ -1,4 +1,4 @@
-"""Train an epoch, pack, predict: with the package as it is installed, by `python -I tests/installed.py`.
+"""Train an epoch, pack, predict: with the package as it is installed, by `python -I tests/library/installed.py`.
 
 With `-I` Python looks neither in the current folder nor in PYTHONPATH, where it could find the repository instead.
 """

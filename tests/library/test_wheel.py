@@ -97,8 +97,8 @@ def test_the_metadata_names_both_licences_and_no_address_but_the_projects(wheel,
     assert urls == PROJECT.get("urls", {})
 
 
-def test_nine_packages_are_needed_each_from_some_version_on():
-    assert len(PROJECT["dependencies"]) == 9
+def test_each_package_that_is_needed_has_a_lower_bound_and_no_other():
+    assert PROJECT["dependencies"]
     assert all(re.fullmatch(r"[\w-]+>=[\d.]+", requirement) for requirement in PROJECT["dependencies"])
 
 
@@ -116,6 +116,6 @@ def test_the_wheel_trains_packs_and_predicts_in_a_clean_environment(wheel, tmp_p
     # names, so an editable installation there stays out of sight.
     packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     (packages / "needed.pth").write_text("\n".join(site.getsitepackages()))
-    script = shutil.copy(ROOT / "tests" / "installed.py", tmp_path)
+    script = shutil.copy(ROOT / "tests" / "library" / "installed.py", tmp_path)
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # on a busy machine several spend their time waiting
     assert "trained, packed, predicted" in run(python, "-I", script, cwd=tmp_path, env=one_thread)

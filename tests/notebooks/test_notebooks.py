@@ -87,15 +87,6 @@ def test_head_tells_what_is_learned_needed_and_how_long(notebook):
     assert all(word in head for word in ("**You will learn**", "**You need**", "**Run time**"))
 
 
-def test_run_time_in_the_head_is_the_measured_one(notebook):
-    seconds = int(re.search(r"took (\d+) s", notebook.cells[-1].outputs[0].text).group(1))
-    words = {"five seconds": 5, "half a minute": 30, "a minute": 60, "two minutes": 120, "three minutes": 180}
-    stated = re.search(r"\*\*Run time\*\* about ((?:half )?\w+ (?:minutes?|seconds))", notebook.cells[0].source).group(
-        1
-    )
-    assert words[stated] / 2 <= seconds <= 1.5 * words[stated]  # the same machine is faster at one time than at another
-
-
 def test_code_cells_after_the_imports_are_short(notebook):
     _install, _imports, *cells = code_cells(notebook)
     shown = [cell for cell in cells if "hide-cell" not in cell.metadata.get("tags", [])]
@@ -119,6 +110,14 @@ def test_execution_stores_outputs_without_progress_bars_and_timing(tmp_path):
     (cell,) = nbformat.read(path, as_version=4).cells
     assert [out.text for out in cell.outputs] == ["42\n"]
     assert cell.metadata == {"tags": ["kept"]}
+
+
+def test_plots_are_stored_whatever_backend_the_environment_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    path = tiny_notebook(tmp_path, "import matplotlib.pyplot as plt; plt.plot([1, 2]);")
+    execute(path)
+    (cell,) = nbformat.read(path, as_version=4).cells
+    assert "image/png" in cell.outputs[0].data
 
 
 def test_a_failing_cell_leaves_the_file_as_it_was(tmp_path):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from study.rivals.chip import worth
-from study.worth import RECIPES
+from study.worth_28x28 import RECIPES
 
 STORED = pd.read_csv(worth.RESULTS).set_index("name")
 

@@ -7,21 +7,41 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import sync_playwright
 from screens import DESKTOP
 from sites import ADDRESS, ROOT, strict_build
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
+SOURCES = [ROOT / name for name in ("docs", "notebooks", "bnn_tutorial", "tools", "mkdocs.yml")]
+
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The site with an address, built once. Proxies that lead nowhere: a build that asks another host fails."""
+def site():
+    """The site with an address, built if it is missing or older than its sources, once for all processes that test."""
+    folder, stamp = ROOT / "build" / "site" / "bnn_tutorial", ROOT / "build" / "site" / "built"
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{stamp}.lock"):
+        if not stamp.exists() or stamp.stat().st_mtime < newest(SOURCES):
+            stamp.unlink(missing_ok=True)
+            build(folder)
+            stamp.touch()
+    return folder
+
+
+def newest(sources):
+    files = [file for source in sources for file in [source, *source.rglob("*")] if "__pycache__" not in file.parts]
+    return max(file.stat().st_mtime for file in files)
+
+
+def build(folder):
+    """With proxies that lead nowhere: a build that asks another host fails."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("http_proxy", "https_proxy"):
             patch.setenv(name, "http://127.0.0.1:9")
         patch.setenv("NO_MKDOCS_2_WARNING", "1")
-        return strict_build(ROOT / "docs", tmp_path_factory.mktemp("site") / "bnn_tutorial", ADDRESS)
+        strict_build(ROOT / "docs", folder, ADDRESS)
 
 
 @pytest.fixture(scope="session")

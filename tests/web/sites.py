@@ -1,5 +1,6 @@
-"""Builds the site as `make site` does: strictly, with the project's own configuration."""
+"""Builds the site as `make site` does: strictly and quietly, with the project's own configuration."""
 
+import logging
 from pathlib import Path
 
 from mkdocs.commands.build import build
@@ -9,12 +10,13 @@ ROOT = Path(__file__).parents[2]
 ADDRESS = "https://github.com/owner/bnn_tutorial"
 
 
-def strict_build(docs, site, address, *more_pages):
-    """The site of the folder `docs`, for a repository at the address."""
+def strict_build(docs, site, address, nav=None):
+    """The site of the folder `docs`, for a repository at the address; with other pages in its navigation, if told."""
     config = load_config(
         str(ROOT / "mkdocs.yml"), strict=True, docs_dir=str(docs), site_dir=str(site), repo_url=address
     )
-    config.nav.extend(more_pages)
+    config.nav = nav or config.nav
+    logging.getLogger("mkdocs").setLevel(logging.ERROR)  # what --quiet does
     config.plugins.on_startup(command="build", dirty=False)
     build(config)
     return site

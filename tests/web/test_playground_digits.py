@@ -20,10 +20,10 @@ from bnn_tutorial import packed
 from docs.web.make import c_template, digits
 from docs.web.make.prepare import prepare_strokes
 
-PAGE = Path(__file__).parents[2] / "docs" / "web" / "playground"
+DOCS = Path(__file__).parents[2] / "docs"
 MODULES = """async () => {
-  const names = ["web/playground/fold", "web/playground/write", "web/playground/c", "web/playground/digits", "web/draw/packed"];
-  Object.assign(window, ...(await Promise.all(names.map((name) => import(new URL(`../${name}.js`, location))))));
+  const names = ["engine/fold", "engine/write", "engine/c", "engine/read", "playground/digits/images"];
+  Object.assign(window, ...(await Promise.all(names.map((name) => import(new URL(`../web/${name}.js`, location))))));
   window.fetchBytes = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
 }"""
 TRAINED = ".train[data-result]"
@@ -50,7 +50,7 @@ def test_held_out_digits_are_none_of_those_to_train_on(full):
 def test_the_button_says_how_much_it_loads():
     size = digits.FILE.stat().st_size
     assert size <= 1_500_000
-    assert f"Load 4,000 digits ({size / 1e6:.1f} MB)" in (PAGE.parent / "overrides" / "train.html").read_text()
+    assert f"Load 4,000 digits ({size / 1e6:.1f} MB)" in (DOCS / "overrides" / "train.html").read_text()
 
 
 def test_the_template_is_what_to_c_writes_without_its_constants():
@@ -97,7 +97,7 @@ WRITE = """async ({ provenance, widths }) => {
   }));
   const folded = fold(layers);
   const text = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-  const template = new TextDecoder().decode(await fetchBytes("template.c"));
+  const template = new TextDecoder().decode(await fetchBytes("../web/engine/template.c"));
   return [text(await writeNetwork(folded, provenance)), writeC(template, folded, provenance)];
 }"""
 
@@ -369,6 +369,22 @@ def test_a_key_labels_nothing_where_the_paper_is_empty_or_one_types(fresh):
     assert fresh.locator(".train-own button").count() == 0
 
 
+@pytest.mark.parametrize(
+    ("press", "label"),
+    [
+        ({"key": "&", "code": "Digit1"}, "1"),
+        ({"key": "٣", "code": "Digit3"}, "3"),
+        ({"key": "!", "shiftKey": True}, None),
+    ],
+    ids=["French", "Arabic", "with Shift"],
+)
+def test_a_digits_key_is_known_on_every_keyboard(fresh, press, label):
+    draw_strokes(fresh, ONE)
+    script = "(press) => document.body.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, ...press }))"
+    fresh.evaluate(script, {"code": "Digit1"} | press)
+    assert fresh.locator(".train-own b").all_text_contents() == ([label] if label else [])
+
+
 def test_a_held_out_digit_does_not_become_one_to_train_on(trained):
     trained.get_by_role("button", name="A 4 from the held-out digits").click()
     trained.keyboard.press("4")
@@ -398,21 +414,54 @@ def test_digits_that_do_not_come_can_be_asked_for_again(page, few):
     page.route("**/digits.safetensors.gz", lambda route: route.fulfill(body=gzip.compress(gzip.decompress(few)[:-9])))
     page.goto("playground/")
     press(page, "load")
-    page.locator("[data-part=status]", has_text="The digits cannot be loaded (found").wait_for()
+    page.locator("[data-part=status]", has_text="The digits cannot be loaded: found").wait_for()
     page.route("**/digits.safetensors.gz", lambda route: route.fulfill(body=few))
     load_digits(page)
 
 
 def test_a_worker_that_does_not_come_is_reported(fresh):
-    fresh.route("**/web/playground/worker.js", lambda route: route.abort())
+    fresh.route("**/web/playground/digits/worker.js", lambda route: route.abort())
     load_digits(fresh)
     press(fresh, "train")
     fresh.locator("[data-part=status]", has_text="The training failed").wait_for()
     assert fresh.locator(".train[data-state=ready] [data-part=train][aria-disabled=false]").count() == 1
 
 
+@pytest.mark.parametrize(
+    ("browser_has", "reason"),
+    [
+        (
+            "window.Worker = class { constructor() { throw new Error('workers are forbidden'); } }",
+            "workers are forbidden",
+        ),
+        ("delete window.Worker", "Worker is not defined"),
+    ],
+)
+def test_a_browser_without_workers_says_so_and_trains_no_more(page, few, browser_has, reason):
+    page.add_init_script(browser_has)
+    load_digits(opened(page, few))
+    press(page, "train")
+    page.locator("[data-part=status]", has_text=f"The training failed ({reason})").wait_for()
+    assert page.locator(".train[data-state=ready]").count() == 1
+
+
+def test_a_worker_that_is_sent_as_text_is_reported_as_that(fresh):
+    fresh.route("**/digits/worker.js", lambda it: it.fulfill(response=it.fetch(), content_type="text/plain"))
+    load_digits(fresh)
+    press(fresh, "train")
+    fresh.locator("[data-part=status]", has_text="the server sends its scripts as text/plain").wait_for()
+
+
+def test_a_browser_that_cannot_unpack_the_digits_says_so(page, few):
+    page.add_init_script("delete window.DecompressionStream")
+    press(opened(page, few), "load")
+    page.locator(
+        "[data-part=status]", has_text="The digits cannot be loaded: this browser cannot unpack them"
+    ).wait_for()
+
+
 def test_scripts_that_are_not_there_are_reported(page):
-    page.route("**/web/playground/own.js", lambda route: route.abort())
+    page.route("**/web/playground/digits/own.js", lambda route: route.abort())
     page.goto("playground/")
     fault = page.locator(".train").get_by_role("alert").filter(has_text="its scripts are missing; reload the page")
     fault.wait_for(timeout=10_000)
@@ -433,7 +482,7 @@ KEPT = "(text) => localStorage.setItem('bnn_tutorial.network', text)"
 )
 def test_a_kept_network_that_is_damaged_is_refused_and_the_shipped_one_reads(page, damage, reason):
     page.goto("404.html")
-    page.evaluate(KEPT, damage((PAGE.parent / "draw" / "model.safetensors").read_bytes()))
+    page.evaluate(KEPT, damage((DOCS / "web" / "draw" / "model.safetensors").read_bytes()))
     page.goto("draw/")
     page.locator(".draw-yours", has_text="The shipped network reads").wait_for()
     assert reason in page.locator(".draw-yours").text_content()

@@ -17,6 +17,7 @@ import bnn_tutorial as bnn
 from bnn_tutorial import packed
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NAV = ["index.md", "faq.md", "api/ste.md", "notebooks/99.ipynb"]
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 TABLE = '<div><style scoped>b {}</style><table border="1" class="dataframe"><tr><th>loss</th></tr></table></div>'
 LISTING = '<style>.k {color: #080}</style><div class="highlight"><pre><span class="k">pass</span></pre></div>'
@@ -45,15 +46,15 @@ CELLS = {
 
 @pytest.fixture
 def docs(tmp_path):
-    """A copy of the pages, with a notebook that has everything a notebook may have."""
-    return copy_docs(tmp_path)
+    """Pages with a notebook that has everything a notebook may have."""
+    return small_docs(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory):
-    """The site built from such a copy, without an address, once for all who only look at it."""
+    """The site of such pages, without an address, once for all who only look at it."""
     folder = tmp_path_factory.mktemp("example")
-    return strict_build(copy_docs(folder), folder / "site", "", "notebooks/99.ipynb")
+    return strict_build(small_docs(folder), folder / "site", "", NAV)
 
 
 @pytest.fixture(scope="session")
@@ -62,16 +63,22 @@ def html(example):
     return (example / "notebooks" / "99" / "index.html").read_text(encoding="utf-8")
 
 
-def copy_docs(folder):
-    shutil.copytree(ROOT / "docs", folder / "docs")
-    write_notebook(folder / "docs", CELLS)
-    return folder / "docs"
+def small_docs(folder):
+    """Three pages and a notebook."""
+    docs = folder / "docs"
+    (docs / "api").mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "api" / "ste.md", docs / "api")
+    (docs / "index.md").write_text("# Home\n")
+    (docs / "faq.md").write_text("# Questions\n\n## Clip or not?\n")
+    (folder / "notebooks").mkdir()
+    write_notebook(docs, CELLS)
+    return docs
 
 
 def write_notebook(docs, cells):
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     text = json.dumps(v4.new_notebook(cells=list(cells.values()), metadata=kernel))
-    (docs / "notebooks" / "99.ipynb").write_text(text, encoding="utf-8")
+    (docs.parent / "notebooks" / "99.ipynb").write_text(text, encoding="utf-8")
 
 
 # What the site is made of
@@ -82,7 +89,9 @@ def test_every_public_name_is_documented(site):
     modules = [
         import_module(info.name) for info in walk_packages(bnn.__path__, "bnn_tutorial.") if "__" not in info.name
     ]
-    objects = [getattr(module, name) for module in modules if module is not packed for name in module.__all__]
+    objects = [
+        getattr(module, name) for module in modules if module is not packed for name in getattr(module, "__all__", [])
+    ]
     functions = [item for item in objects if callable(item)]
     names = [f"{getmodule(item).__name__}.{item.__name__}" for item in functions]
     assert [name for name in names if f'id="{name}"' not in html] == []
@@ -230,17 +239,31 @@ def test_where_there_is_no_address_nothing_asks_for_one(site, example, sign):
 def test_a_fault_in_a_notebook_fails_the_build(docs, caplog, name, broken, message):
     write_notebook(docs, CELLS | {name: broken})
     with pytest.raises(Abort, match="Aborted with 1 warnings"):
-        strict_build(docs, docs.parent / "site", "", "notebooks/99.ipynb")
+        strict_build(docs, docs.parent / "site", "", NAV)
     assert message in caplog.text
 
 
 @pytest.mark.parametrize(
     ("link", "message"),
-    [("[a](nowhere.md)", "nowhere.md"), ("[a](faq.md#nowhere)", "does not contain an anchor '#nowhere'")],
+    [
+        ("[a](nowhere.md)", "nowhere.md"),
+        ("[a](faq.md#nowhere)", "does not contain an anchor '#nowhere'"),
+        ("$x_1_2$", "cannot read the formula"),
+    ],
 )
-def test_a_broken_link_in_a_page_fails_the_build(docs, caplog, link, message):
-    with (docs / "references.md").open("a", encoding="utf-8") as page:
-        page.write(f"\n{link}\n")
+def test_a_fault_in_a_page_fails_the_build(docs, caplog, link, message):
+    (docs / "index.md").write_text(f"# Home\n\n{link}\n")
     with pytest.raises(Abort, match="Aborted with 1 warnings"):
-        strict_build(docs, docs.parent / "site", "", "notebooks/99.ipynb")
+        strict_build(docs, docs.parent / "site", "", NAV)
     assert message in caplog.text
+
+
+def test_a_page_that_is_missing_fails_the_build(docs, caplog):
+    (docs.parent / "notebooks" / "99.ipynb").unlink()
+    with pytest.raises(Abort, match="Aborted with 1 warnings"):
+        strict_build(docs, docs.parent / "site", "", NAV)
+    assert "notebooks/99.ipynb" in caplog.text
+
+
+def test_a_clone_without_symbolic_links_has_all_pages():
+    assert [file for folder in ("docs", "notebooks") for file in (ROOT / folder).rglob("*") if file.is_symlink()] == []

@@ -1,10 +1,11 @@
 // Drawings made ready as the makers of MNIST did: the twin of docs/web/make/prepare.py, with the same integers.
 // Hence only + - * / sqrt and floor, each in the order written there, and sums of whole numbers alone.
 
+import { INK, PIXELS, SIDE } from "../engine/digit.js";
+
 /** @typedef {[x: number, y: number]} Point y points downwards */
 
-const SIDE = 28; // of an image
-const INK = 20; // the longest side of what is on it
+const LONGEST = 20; // pixels: the longest side of what is on an image
 const MIDDLE = 14; // the pixel, counted from 0, to which the centre of mass comes
 const WIDTH = 2.6; // of a stroke, in pixels
 const REACH = 0.5 + WIDTH / 2; // from the middle of a stroke to where its soft edge ends
@@ -17,12 +18,12 @@ const REACH = 0.5 + WIDTH / 2; // from the middle of a stroke to where its soft 
  */
 export function prepareStrokes(strokes, smallest = 28) {
   const points = strokes.flat();
-  if (!points.length) return new Uint8Array(SIDE * SIDE);
+  if (!points.length) return new Uint8Array(PIXELS);
   const [left, width] = span(points.map(([x]) => x));
   const [top, height] = span(points.map(([, y]) => y));
   const longest = Math.max(width, height, smallest);
   const [x, y] = [left + width / 2, top + height / 2];
-  const shrink = (/** @type {number} */ length) => (length / longest) * (INK - WIDTH);
+  const shrink = (/** @type {number} */ length) => (length / longest) * (LONGEST - WIDTH);
   /** @type {(point: Point) => Point} */
   const moved = (point) => [shrink(point[0] - x), shrink(point[1] - y)]; // in pixels from the middle of the box
   const lines = strokes.map((line) => line.map(moved));
@@ -39,12 +40,12 @@ export function prepareStrokes(strokes, smallest = 28) {
  */
 export function preparePicture(grey, width, height) {
   const rows = inked(height, (y) => grey.subarray(y * width, (y + 1) * width).some(Boolean));
-  if (!rows.length) return new Uint8Array(SIDE * SIDE);
+  if (!rows.length) return new Uint8Array(PIXELS);
   const columns = inked(width, (x) => rows.some((y) => grey[y * width + x] > 0));
   const [top, left] = [rows[0], columns[0]];
   const [tall, wide] = [rows[rows.length - 1] + 1 - top, columns[columns.length - 1] + 1 - left];
   const small = shrunk((x, y) => grey[(top + y) * width + left + x], wide, tall);
-  return small.pixels.some(Boolean) ? centred(small.pixels, small.columns) : new Uint8Array(SIDE * SIDE);
+  return small.pixels.some(Boolean) ? centred(small.pixels, small.columns) : new Uint8Array(PIXELS);
 }
 
 /** @param {number[]} values @returns {[low: number, extent: number]} */
@@ -65,7 +66,7 @@ function inked(length, test) {
  * @param {number} down
  */
 function draw(lines, right, down) {
-  const nearest = new Float64Array(SIDE * SIDE).fill(Infinity); // squared
+  const nearest = new Float64Array(PIXELS).fill(Infinity); // squared
   for (const line of lines) {
     const points = line.map(([x, y]) => /** @type {Point} */ ([x + right, y + down]));
     for (let i = 0; i < Math.max(points.length - 1, 1) && points.length; i++) {
@@ -74,7 +75,7 @@ function draw(lines, right, down) {
   }
   return Uint8Array.from(nearest, (squared) => {
     const ink = Math.min(Math.max(REACH - Math.sqrt(squared), 0), 1);
-    return Math.floor(255 * ink + 0.5);
+    return Math.floor(INK * ink + 0.5);
   });
 }
 
@@ -132,7 +133,7 @@ function centreOfMass(pixels, columns) {
 function centred(small, columns) {
   const [x, y] = centreOfMass(small, columns);
   const [left, top] = [MIDDLE - Math.floor(x + 0.5), MIDDLE - Math.floor(y + 0.5)];
-  const image = new Uint8Array(SIDE * SIDE);
+  const image = new Uint8Array(PIXELS);
   small.forEach((ink, at) => {
     const [column, row] = [left + (at % columns), top + Math.floor(at / columns)];
     if (column >= 0 && column < SIDE && row >= 0 && row < SIDE) image[row * SIDE + column] = ink;
@@ -147,7 +148,7 @@ function centred(small, columns) {
  * @param {number} height
  */
 function shrunk(ink, width, height) {
-  const longest = Math.max(width, height, INK);
+  const longest = Math.max(width, height, LONGEST);
   const across = overlaps(width, longest);
   const along = overlaps(height, longest);
   const pixels = new Uint8Array(along.length * across.length);
@@ -166,13 +167,13 @@ function shrunk(ink, width, height) {
  * @returns {Array<Array<[pixel: number, share: number]>>}
  */
 function overlaps(pixels, longest) {
-  return Array.from({ length: Math.ceil((pixels * INK) / longest) }, (_, area) => {
+  return Array.from({ length: Math.ceil((pixels * LONGEST) / longest) }, (_, area) => {
     const [start, end] = [area * longest, (area + 1) * longest];
-    const first = Math.floor(start / INK);
-    const last = Math.min(Math.ceil(end / INK), pixels);
+    const first = Math.floor(start / LONGEST);
+    const last = Math.min(Math.ceil(end / LONGEST), pixels);
     return Array.from({ length: Math.max(last - first, 0) }, (_, k) => {
-      const at = (first + k) * INK;
-      return [first + k, Math.min(end, at + INK) - Math.max(start, at)];
+      const at = (first + k) * LONGEST;
+      return [first + k, Math.min(end, at + LONGEST) - Math.max(start, at)];
     });
   });
 }

@@ -1,21 +1,20 @@
 // What the page shows of the network's inside: the picture that it gets, its hidden bits, its size and its speed.
 
+import { INK, SIDE } from "../engine/digit.js";
 import { columnsFor, paintSquares } from "./views.js";
 
 /**
- * @typedef {import("./network.js").Prediction} Prediction
- * @typedef {import("./network.js").Network} Network
+ * @typedef {import("../engine/packed.js").Prediction} Prediction
+ * @typedef {import("../engine/packed.js").PackedNetwork} PackedNetwork
  */
 
-const SIDE = 28; // of a picture
-const OPAQUE = 255;
 const ROUNDS = 21; // an odd number, which has one in the middle
 const ROUND = 4; // milliseconds
 
 export class Inside {
   /**
    * @param {HTMLElement} root
-   * @param {Network} network
+   * @param {PackedNetwork} network
    * @param {number} bytes of the network's file
    */
   constructor(root, network, bytes) {
@@ -50,7 +49,7 @@ export class Inside {
     this.grids.forEach((grid, i) => {
       const { outputs } = this.network.hidden[i];
       const bits = prediction?.hidden[i] ?? new Uint8Array(outputs);
-      paintSquares(grid, bits.map((bit) => OPAQUE * bit), columnsFor(outputs));
+      paintSquares(grid, bits.map((bit) => INK * bit), columnsFor(outputs));
     });
   }
 

@@ -1,14 +1,14 @@
 // The page "Draw a digit", and its part on the home page: the shipped network reads, or one that the reader has trained.
 
-import { readNetwork } from "./packed.js";
+import { PIXELS } from "../engine/digit.js";
+import { readNetwork } from "../engine/read.js";
 import { Reader } from "./reader.js";
-import { FileError, readSafetensors } from "./safetensors.js";
+import { FileError, readSafetensors } from "../engine/safetensors.js";
 import { offerYours } from "./yours.js";
 
 /** @typedef {import("./yours.js").Loaded} Loaded */
 
 const [MODEL, EXAMPLES] = ["model.safetensors", "examples.safetensors"];
-const SIDE = 28; // of an example
 
 /**
  * @template T
@@ -35,7 +35,7 @@ async function start(root) {
     const reader = new Reader(root);
     const use = (/** @type {Loaded} */ { content, bytes }) => {
       reader.use(content, bytes);
-      reader.inside?.measure(images.subarray(0, SIDE * SIDE));
+      reader.inside?.measure(images.subarray(0, PIXELS));
     };
     reader.offer(images, labels);
     const slot = reader.find("yours");

@@ -1,24 +1,23 @@
 // A paper and a network that reads what is drawn on it, with all that it computes. A page may have only a part.
 
+import { DIGITS, PIXELS, SIDE } from "../engine/digit.js";
 import { Inside } from "./inside.js";
 import { Sketch } from "./sketch.js";
 import { Bars, paintSquares, softmax } from "./views.js";
 
 /**
- * @typedef {import("./network.js").Prediction} Prediction
- * @typedef {import("./network.js").Network} Network
+ * @typedef {import("../engine/packed.js").Prediction} Prediction
+ * @typedef {import("../engine/packed.js").PackedNetwork} PackedNetwork
  */
 
 const SETTLED = 400; // milliseconds without a change, after which a screen reader hears the answer
 const DOUBT = 0.1; // the share from which the second best digit is named
-const DIGITS = 10;
-const SIDE = 28; // of an example
 
 export class Reader {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
-    /** @type {Network | null} */
+    /** @type {PackedNetwork | null} */
     this.network = null; // before `use`
     /** @type {Inside | null} */
     this.inside = null; // which only the page "Draw a digit" shows
@@ -37,7 +36,7 @@ export class Reader {
 
   /**
    * Read with another network.
-   * @param {Network} network
+   * @param {PackedNetwork} network
    * @param {number} bytes of its file
    */
   use(network, bytes) {
@@ -59,7 +58,7 @@ export class Reader {
 
   listen() {
     addEventListener("keydown", (event) => {
-      const isUndo = event.key === "z" && !event.shiftKey && (event.ctrlKey || event.metaKey);
+      const isUndo = letterOf(event) === "z" && !event.shiftKey && (event.ctrlKey || event.metaKey);
       if (!isUndo || event.target instanceof HTMLInputElement) return; // the search has its own
       event.preventDefault();
       this.sketch.undo();
@@ -118,7 +117,7 @@ export class Reader {
   offer(images, labels) {
     const most = Number(this.part("examples").dataset.most ?? labels.length);
     labels.slice(0, most).forEach((label, i) => {
-      const image = images.subarray(i * SIDE * SIDE, (i + 1) * SIDE * SIDE);
+      const image = images.subarray(i * PIXELS, (i + 1) * PIXELS);
       const button = document.createElement("button");
       button.type = "button";
       button.setAttribute("aria-label", `A ${label} from ${this.part("examples").dataset.origin ?? "the test set"}`);
@@ -128,8 +127,16 @@ export class Reader {
       this.repaints.push(() => paintSquares(/** @type {HTMLCanvasElement} */ (button.firstChild), image, SIDE));
     });
     this.repaints.forEach((paint) => paint());
-    if (!this.find("clear")) this.begin(images.subarray(0, SIDE * SIDE));
+    if (!this.find("clear")) this.begin(images.subarray(0, PIXELS));
   }
+}
+
+/**
+ * The letter, whatever Caps Lock says; of a layout without Latin letters, the one that stands there on others.
+ * @param {KeyboardEvent} event
+ */
+function letterOf({ key, code }) {
+  return (/^[a-z]$/i.test(key) ? key : code.replace("Key", "")).toLowerCase();
 }
 
 /**

@@ -1,6 +1,7 @@
 // The paper: strokes by mouse, pen or finger, or an example, and the way back. The ink is kept in the canvas's alpha
 // channel, so that it may have any colour, and the picture is read back from there.
 
+import { SIDE } from "../engine/digit.js";
 import { preparePicture, prepareStrokes } from "./drawing.js";
 import { paintSquares } from "./views.js";
 
@@ -86,7 +87,7 @@ export class Sketch {
     context.strokeStyle = colour;
     Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", imageSmoothingEnabled: false });
     if (this.drawing.example) {
-      const squares = paintSquares(document.createElement("canvas"), this.drawing.example, 28, colour);
+      const squares = paintSquares(document.createElement("canvas"), this.drawing.example, SIDE, colour);
       context.drawImage(squares, 0, 0, PAPER, PAPER);
     }
     for (const stroke of this.drawing.strokes) {

@@ -1,12 +1,11 @@
 // On the page "Draw a digit": the network that the reader trained in the Playground, in place of the shipped one.
 
-import { readNetwork, readProvenance } from "./packed.js";
-import { require } from "./safetensors.js";
+import { DIGITS, PIXELS } from "../engine/digit.js";
+import { readNetwork, readProvenance } from "../engine/read.js";
+import { require } from "../engine/safetensors.js";
 import { forget, keep, kept } from "./stored.js";
 
-/** @typedef {{content: import("./network.js").Network, bytes: number}} Loaded */
-
-const [PIXELS, DIGITS] = [784, 10];
+/** @typedef {{content: import("../engine/packed.js").PackedNetwork, bytes: number}} Loaded */
 
 /**
  * Use the reader's network if there is one, and offer the way back; else the shipped one.

@@ -2,7 +2,7 @@
 
 In the Playground one trains a network 784-300-100-10 and downloads it as the C file that `to_c` writes. For one shape
 all but the constants is the same text; here `to_c` itself writes it, and a name such as @scale@ takes the place of each
-constant array's numbers. docs/web/playground/c.js fills them in.
+constant array's numbers. docs/web/engine/c.js fills them in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from bnn_tutorial import packed
 
-FILE = Path(__file__).parents[1] / "playground" / "template.c"
+FILE = Path(__file__).parents[1] / "engine" / "template.c"
 NAME = "my_digits"
 WIDTHS = (784, 300, 100, 10)
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 import bnn_tutorial as bnn
 
-FILE = Path(__file__).parents[1] / "playground" / "digits.safetensors.gz"
+FILE = Path(__file__).parents[1] / "playground" / "digits" / "digits.safetensors.gz"
 TRAIN, HELD_OUT = 400, 100  # of each digit
 
 
@@ -35,6 +35,5 @@ def _first(images: np.ndarray, labels: np.ndarray, count: int) -> dict[str, np.n
 
 
 if __name__ == "__main__":
-    FILE.parent.mkdir(exist_ok=True)
     FILE.write_bytes(gzip.compress(save(choose(bnn.load_mnist())), mtime=0))  # without the time it is always the same
     print(f"{FILE.stat().st_size:,} bytes")

@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bnn_tutorial import packed
+from study.images import images
 from study.pretrained import trained
-from study.teacher import images
 
 from .prepare import INK, bounding_box, prepare_picture
 from .recipe import FILE, RECIPE, TEACHER

@@ -1,8 +1,8 @@
 """Preprocessing as for MNIST: a drawing of any size and place, as strokes or as a picture -> 28 x 28 pixels.
 
 The longest side of the ink's bounding box becomes 20 pixels; then the centre of mass moves to pixel (14, 14), counted
-from 0. `docs/web/draw/drawing.js` does the same in JavaScript, bit for bit: hence only + - * / sqrt and floor on float64,
-each in the order written here, sums of whole numbers alone, and never `round`, which differs between the languages.
+from 0. `docs/web/draw/drawing.js` does the same in JavaScript, bit for bit: hence only + - * / sqrt and floor on
+float64, each in the order written here, sums of whole numbers alone, and never `round`, which differs between them.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from study import teacher
+from study.images import images
 from study.pretrained import train_and_save
 from study.recipes import TEN_EPOCHS, changed
 
@@ -101,7 +102,7 @@ def _uniform(low: float, high: float, *shape: int) -> Tensor:
 
 
 TEACHER = changed(teacher.TEACHER, epochs=8, augment=as_drawn)
-RECIPE = changed(TEN_EPOCHS, epochs=100, batch_size=128, learning_rate=0.01, augment=as_drawn, taught=True)
+RECIPE = changed(TEN_EPOCHS, epochs=100, batch_size=128, learning_rate=0.01, augment=as_drawn, distilled=True)
 
 if __name__ == "__main__":
-    train_and_save(FILE, RECIPE, teacher.images("MNIST"), "docs.web.make.recipe", TEACHER)
+    train_and_save(FILE, RECIPE, images("MNIST"), "docs.web.make.recipe", TEACHER)

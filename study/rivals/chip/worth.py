@@ -1,8 +1,8 @@
-"""Instructions on an emulated Cortex-M0 of the networks of `study.worth`: `python -m study.rivals.chip.worth`.
+"""Instructions on an emulated Cortex-M0 of the networks of `study.worth_28x28`: `python -m study.rivals.chip.worth`.
 
 One row for each cell of that table from 12,000 bytes on, over 500 test images of its own data set at equal distances,
 20 for floats. (Of fewer bytes the networks have so few neurons that a table of partial sums does not pay for itself,
-and other C would be faster.) The layers are those that `study.worth_choices` chose; the weights are random, see
+and other C would be faster.) The layers are those that `study.worth_28x28` chose; the weights are random, see
 `rivals`, and every class and sum is compared with Python's. Writes `worth.csv`. Two minutes on two cores.
 """
 
@@ -16,8 +16,8 @@ import torch
 
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
-from study.teacher import images
-from study.worth import RECIPES
+from study.images import images
+from study.worth_28x28 import RECIPES
 
 from .__main__ import measure
 from .rivals import Rival

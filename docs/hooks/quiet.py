@@ -1,0 +1,11 @@
+"""A quiet build counts its warnings too: `--quiet` would hide them from `--strict` (mkdocs/mkdocs#4126)."""
+
+from __future__ import annotations
+
+import logging
+
+
+def on_config(config):
+    log = logging.getLogger("mkdocs")
+    log.setLevel(min(log.getEffectiveLevel(), logging.WARNING))
+    return config

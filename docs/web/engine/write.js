@@ -1,0 +1,68 @@
+// The file of a packed network, as `PackedNetwork.save` writes it in Python: safetensors. All of it is as there but for
+// the order of the four metadata, which in Python is another each time.
+
+import { FORMAT, digestOf } from "./read.js";
+
+/**
+ * @typedef {import("./fold.js").FoldedLayer} FoldedLayer
+ * @typedef {Uint8Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer>} Values
+ *
+ * @typedef {object} Tensor
+ * @property {string} name
+ * @property {string} dtype
+ * @property {number[]} shape
+ * @property {Values} values
+ */
+
+const DTYPES = ["F64", "I32", "U8"]; // in the order of the file: the widest numbers first, so that all are aligned
+const ALIGNED = 8; // bytes
+
+/**
+ * @param {FoldedLayer[]} layers
+ * @param {Record<string, string>} provenance what is said of the network, in ASCII
+ * @returns {Promise<Uint8Array<ArrayBuffer>>} without a digest where the browser cannot compute one, see `digestOf`
+ */
+export async function writeNetwork(layers, provenance) {
+  const tensors = layers.flatMap(tensorsOf).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const texts = { network: asPython(description(layers)), provenance: asPython(provenance) };
+  const sha256 = await digestOf([texts.network, texts.provenance, ...tensors.map(({ values }) => values)]);
+  const stored = DTYPES.flatMap((dtype) => tensors.filter((tensor) => tensor.dtype === dtype));
+  const header = encodeHeader({ format: FORMAT, ...texts, sha256: sha256 ?? "" }, stored);
+  const length = new BigUint64Array([BigInt(header.length)]); // browsers run on little-endian machines only
+  return new Uint8Array(await new Blob([length, header, ...stored.map(({ values }) => values)]).arrayBuffer());
+}
+
+/** @param {FoldedLayer} layer @param {number} i @returns {Tensor[]} */
+function tensorsOf({ inputs, outputs, weight, threshold, scale, shift }, i) {
+  const shape = [outputs];
+  return [
+    { name: `${i}.weight`, dtype: "U8", shape: [outputs, Math.ceil(inputs / 8)], values: weight },
+    ...(threshold ? [{ name: `${i}.threshold`, dtype: "I32", shape, values: threshold }] : []),
+    ...(scale ? [{ name: `${i}.scale`, dtype: "F64", shape, values: scale }] : []),
+    ...(shift ? [{ name: `${i}.shift`, dtype: "F64", shape, values: shift }] : []),
+  ];
+}
+
+/** @param {FoldedLayer[]} layers */
+function description(layers) {
+  const entries = layers.map(({ inputs, outputs }) => ({ shape: [outputs, inputs], stride: 1, pooled: false }));
+  return { shape: [layers[0].inputs], pixel_threshold: null, layers: entries };
+}
+
+/** JSON with Python's blanks after commas and colons. @param {unknown} value @returns {string} */
+function asPython(value) {
+  if (Array.isArray(value)) return `[${value.map(asPython).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  return `{${Object.entries(value).map(([name, it]) => `${JSON.stringify(name)}: ${asPython(it)}`).join(", ")}}`;
+}
+
+/** @param {Record<string, string>} metadata @param {Tensor[]} tensors */
+function encodeHeader(metadata, tensors) {
+  let end = 0;
+  const entries = tensors.map(({ name, dtype, shape, values }) => {
+    const offsets = [end, (end += values.byteLength)];
+    return [name, { dtype, shape, data_offsets: offsets }];
+  });
+  const text = JSON.stringify({ __metadata__: metadata, ...Object.fromEntries(entries) });
+  return new TextEncoder().encode(text.padEnd(ALIGNED * Math.ceil(text.length / ALIGNED)));
+}

@@ -1,0 +1,62 @@
+"""Means, differences and their 95 % intervals, by Student's t: what each table says beside a score.
+
+Runs of two networks are compared unpaired, by Welch's interval: a seed that two unlike networks share gives them
+neither the same start nor the same errors, so there is nothing that pairing would cancel. An interval covers the luck
+of the seed, not that of which 10,000 images are in the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+
+
+def half_width(scores: Sequence[float]) -> float:
+    """The interval of the mean is the mean ± this; NaN of a single score."""
+    return contrast({"": scores}, {"": 1})["to"] - np.mean(scores)
+
+
+def contrast(scores: Mapping[str, Sequence[float]], factors: Mapping[str, float]) -> pd.Series:
+    """The sum of means times factors, with its interval (`from`, `to`): {"a": 1, "b": -1} is the difference a - b.
+
+    The variances need not be equal: degrees of freedom by Welch and Satterthwaite.
+
+    Examples:
+        >>> contrast({"a": [2.0, 4.0], "b": [1.0, 1.0]}, {"a": 1, "b": -1}).round(2).to_dict()
+        {'difference': 2.0, 'from': -10.71, 'to': 14.71}
+    """
+    runs = [(factor, np.asarray(scores[name], float)) for name, factor in factors.items()]
+    mean = sum(factor * x.mean() for factor, x in runs)
+    parts = np.array([factor**2 * x.var(ddof=1) / len(x) if len(x) > 1 else np.nan for factor, x in runs])
+    freedom = parts.sum() ** 2 / sum(part**2 / (len(x) - 1) for part, (_, x) in zip(parts, runs, strict=True) if part)
+    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * parts.sum() ** 0.5
+    return pd.Series({"difference": mean, "from": mean - half, "to": mean + half})
+
+
+def differences(scores: Mapping[str, Sequence[float]], *pairs: tuple[str, str]) -> pd.DataFrame:
+    """A row for each pair, "a - b", with its own interval, uncorrected."""
+    return pd.DataFrame({f"{a} - {b}": contrast(scores, {a: 1, b: -1}) for a, b in pairs}).T
+
+
+def all_differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """All pairs, with intervals that *all* hold with 95 % (Games and Howell 1976), and p: a row for each two names.
+
+    The correction is for as many comparisons as there are pairs.
+    """
+    result = stats.tukey_hsd(*scores.values(), equal_var=False)
+    interval = result.confidence_interval(LEVEL)
+    columns = result.statistic, interval.low, interval.high, result.pvalue
+    pairs = [(i, j) for i in range(len(scores)) for j in range(len(scores)) if i != j]
+    index = pd.MultiIndex.from_tuples([(list(scores)[i], list(scores)[j]) for i, j in pairs], names=["kind", "over"])
+    values = [[column[pair] for column in columns] for pair in pairs]
+    return pd.DataFrame(values, index, ["difference", "from", "to", "p"])
+
+
+def scores_of(table: pd.DataFrame, column: str = "acc_test") -> dict[str, list[float]]:
+    """The scores in percent by the rows' names, as they stand in a table of results."""
+    return {name: (100 * group).tolist() for name, group in table.groupby("name", sort=False)[column]}
