@@ -1,10 +1,11 @@
 """What a bit is worth in a language model: `python -m study.language`, some ten hours of one core.
 
-Planned before any result was known. The text is Shakespeare's; whole plays are held out, three to choose by and three to
-report. At equal layers (four blocks, 128 wide) only the forward map changes, and the rounding of activations, which the
-float model does without. At equal bytes each kind fills a budget, embeddings of 8 bits included, with 2, 4 or 8 blocks
-as wide as fit. Rates and shapes are those that do best on the plays to choose by, in shorter trials of one seed; until
-these are there the rate is 0.003 and the blocks are four. The loss is in nats a character, with n-grams beside it.
+Planned before any result was known. The text is Shakespeare's; whole plays are held out, three to choose by and three
+to report. At equal layers (four blocks, 128 wide) only the forward map changes, and the rounding of activations, which
+the float model does without. At equal bytes each kind fills a budget, embeddings of 8 bits included, with 2, 4 or 8
+blocks as wide as fit. Rates and shapes are those that do best on the plays to choose by, in shorter trials of one seed;
+until these are there the rate is 0.003 and the blocks are four. The products of the training are in bfloat16. The loss
+is in nats a character, with n-grams beside it.
 
 A run that was interrupted goes on with the row that it was at. `python -m study.language ternary` fills only rows whose
 name begins so, `--ngrams` prints the baseline, and the first ternary model is kept for the page that writes.
@@ -90,7 +91,7 @@ def matrix_bytes(forward_map: bnn.ForwardMap, rows: int, columns: int) -> int:
 
 
 def widest(kind: str, budget: int, blocks: int) -> dict:
-    """The options of the widest model of a kind within the bytes, embeddings included: of 8 bits but in the float one."""
+    """The options of the widest model of a kind within the bytes; embeddings have 8 bits, but not in the float one."""
     options = KINDS[kind] | {"embedding_map": bnn.linear if kind == "float" else bnn.quantised_linear, "blocks": blocks}
     sizes = [options | {"width": width} for width in range(4, 1000, 4)]
     return sizes[bisect_right(sizes, budget, key=lambda size: stored_bytes(**size)) - 1]

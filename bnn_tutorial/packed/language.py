@@ -1,7 +1,7 @@
 """A trained language model of ternary or ±1 weights, packed: it writes with products of whole numbers.
 
-Between its products a transformer needs floats, but few: norm, softmax, the step of each token. What is many, the weights,
-are whole numbers, and so are the features that they meet, rounded to 8 bits.
+Between its products a transformer needs floats, but few: norm, softmax, the step of each token. The weights are whole
+numbers, and so are the features that they meet, rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -37,11 +36,11 @@ def load_pretrained() -> PackedLanguageModel:
 
 
 class Matrix(NamedTuple):
-    """Whole numbers and their scale: one for each row, (M,), or one for all, (1,). `bits` a number takes in the file."""
+    """Whole numbers and their scale, and how many bits one takes in the file."""
 
     levels: Array  # (M, K) int16
-    scale: Array  # float64
-    bits: object
+    scale: Array  # float64, one for each row, (M,), or one for all, (1,)
+    bits: int | Fraction
 
 
 class PackedLanguageModel:
@@ -172,11 +171,11 @@ class Product:
 
     def sums(self, features: Array) -> Array:
         """(K,) int8 -> (M,) int32, exact. Bit b of all features is a row of bits, worth 2^b; the sign's is -128."""
-        bits = np.unpackbits(features.view(np.uint8)[:, None], axis=1, bitorder="little").T.astype(bool)
+        bits = np.unpackbits(features.view(np.uint8)[None], axis=0, bitorder="little")  # (8, K)
         return _sums(self.plus, self.minus, kernels.pack_bits(bits))
 
 
-@njit(cache=True)
+@kernels.compiled
 def _sums(plus, minus, planes):
     """How many of the bits lie on a +1, less those on a -1, times what they are worth."""
     out = np.zeros(len(plus), np.int32)

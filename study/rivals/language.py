@@ -1,8 +1,8 @@
 """How long a character takes, and a large product: `python -m study.rivals.language`, on one core.
 
-The product is of one row of 8-bit features with 4,096x4,096 weights, as in models of billions, where what counts is to get
-the weights from memory. Eight matrices take turns, so that none is still in a near cache. PyTorch has the same weights as
-float32, bfloat16 and int8; each rival gets the layout that it is faster with. Medians over the rounds, and ratios.
+The product is of one row of 8-bit features with 4,096x4,096 weights, as in models of billions, where what counts is to
+get the weights from memory. Eight matrices take turns, so that none is still in a near cache. PyTorch has the same
+weights as float32, bfloat16 and int8, in both layouts. Medians over the rounds, and ratios.
 """
 
 from __future__ import annotations
