@@ -8,7 +8,7 @@ until these are there the rate is 0.003 and the blocks are four. The products of
 is in nats a character, with n-grams beside it.
 
 A run that was interrupted goes on with the row that it was at. `python -m study.language ternary` fills only rows whose
-name begins so, `--ngrams` prints the baseline, and the first ternary model is kept for the page that writes.
+name begins so, `--ngrams` measures the baseline, and the first ternary model is kept for the page that writes.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bnn_tutorial import language
 from bnn_tutorial.language import ALPHABET, LanguageModel
 
 RESULTS = Path(__file__).parent / "results" / "language.csv"
+NGRAMS = RESULTS.with_name("language_ngrams.csv")
 KEPT = RESULTS.parents[2] / "build" / "language_ternary.safetensors"  # not in git; what is packed from it is
 
 KINDS = {
@@ -162,17 +163,19 @@ def _find(keys: np.ndarray, wanted: np.ndarray, *values: np.ndarray):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", help="only rows whose name begins so")
-    parser.add_argument("--ngrams", action="store_true", help="print the baseline")
+    parser.add_argument("--ngrams", action="store_true", help="measure the baseline")
     args = parser.parse_args()
     torch.set_num_threads(1)
     plays = language.load_shakespeare()
     if args.ngrams:
         train, choose, report = (part.numpy() for part in plays)
-        for n in range(1, 9):
-            grams = NGrams(train, n)
-            print(
-                f"{n}-grams: {grams.nats(choose):.4f} to choose by, {grams.nats(report):.4f}, {grams.bytes():,} bytes"
-            )
+        tables = {n: NGrams(train, n) for n in range(1, 9)}
+        rows = [
+            {"n": n, "nats_choose": t.nats(choose), "nats": t.nats(report), "bytes": t.bytes()}
+            for n, t in tables.items()
+        ]
+        pd.DataFrame(rows).round(4).to_csv(NGRAMS, index=False)
+        print(NGRAMS.read_text())
         return
     while todo := missing(args.names):
         name, seed, run = todo[0]
@@ -192,6 +195,15 @@ def main() -> None:
 def read() -> pd.DataFrame:
     """The rows that are there."""
     return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
+
+
+def valid_rows() -> pd.DataFrame:
+    """The rows with the settings of now: those with others will be computed again."""
+    table = read()
+    if not len(table):
+        return table
+    now = {name: run.settings() for name, run in runs(table).items()}
+    return table[[now.get(name) == settings for name, settings in zip(table["name"], table["settings"], strict=True)]]
 
 
 def missing(names: list[str]) -> list[tuple[str, int, Run]]:

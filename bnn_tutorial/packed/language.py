@@ -170,15 +170,17 @@ class Product:
         return self.scale * step * self.sums(np.round(x / step).astype(np.int8))
 
     def sums(self, features: Array) -> Array:
-        """(K,) int8 -> (M,) int32, exact. Bit b of all features is a row of bits, worth 2^b; the sign's is -128."""
-        bits = np.unpackbits(features.view(np.uint8)[None], axis=0, bitorder="little")  # (8, K)
-        return _sums(self.plus, self.minus, kernels.pack_bits(bits))
+        """(K,) int8 -> (M,) int32, exact."""
+        return _sums(self.plus, self.minus, features.view(np.uint8))
 
 
 @kernels.compiled
-def _sums(plus, minus, planes):
-    """How many of the bits lie on a +1, less those on a -1, times what they are worth."""
-    out = np.zeros(len(plus), np.int32)
+def _sums(plus: Array, minus: Array, features: Array) -> Array:
+    """Bit b of all features is a row of bits: how many of them lie on +1, less those on -1, times what it is worth."""
+    planes, out = np.zeros((8, plus.shape[1]), np.uint64), np.zeros(len(plus), np.int32)
+    for k in range(len(features)):
+        for b in range(8):
+            planes[b, k // 64] |= np.uint64(features[k] >> b & 1) << np.uint64(k % 64)
     for row in range(len(plus)):
         for b in range(8):
             ones = 0

@@ -11,12 +11,16 @@ import statistics
 import time
 from collections.abc import Callable
 from itertools import cycle
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from llvmlite import binding
 
 from bnn_tutorial.packed.language import PRODUCTS, Matrix, Product, load_pretrained
 
+RESULTS = Path(__file__).parents[1] / "results" / "language_speed.csv"
 SIZE, MATRICES, ROUNDS = 4096, 8, 15
 RANDOM = np.random.default_rng(0)
 
@@ -53,29 +57,42 @@ def seconds(run: Callable[[], object], times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+def product() -> list[dict]:
     calls = contestants()
     for run in calls.values():
         seconds(run, MATRICES)  # compile, warm up
     rounds = [{name: seconds(run, MATRICES) for name, run in calls.items()} for _ in range(ROUNDS)]
-    print(f"one row times {SIZE} x {SIZE}")
-    for name in calls:
-        took = statistics.median(r[name] for r in rounds)
-        ratio = statistics.median(r[name] / r["ternary, ours"] for r in rounds)
-        print(f"  {name:22} {1e3 * took:7.3f} ms  {ratio:5.1f}")
-    model = load_pretrained()
-    text = RANDOM.integers(0, 62, 200)
-    whole = statistics.median(seconds(lambda: list(model.read(text)), 1) / len(text) for _ in range(5))
-    ours = [(p.sums, np.zeros(p.inputs, np.int8)) for block in model.blocks for p in (block[name] for name in PRODUCTS)]
-    theirs = [torch.randn(len(p.plus), p.inputs) for block in model.blocks for p in (block[name] for name in PRODUCTS)]
-    inputs = [torch.randn(weight.shape[1], 1) for weight in theirs]
-    sums = statistics.median(seconds(lambda: [run(x) for run, x in ours], 50) for _ in range(ROUNDS))
-    floats = statistics.median(
-        seconds(lambda: [w @ x for w, x in zip(theirs, inputs, strict=True)], 50) for _ in range(ROUNDS)
-    )
-    print(f"a character of the packed model: {1e3 * whole:.2f} ms, of these its 16 products {1e3 * sums:.3f}")
-    print(f"the same 16 products in PyTorch's float32: {1e3 * floats:.3f} ms")
+    return [
+        {
+            "what": f"product, {name}",
+            "milliseconds": 1e3 * statistics.median(r[name] for r in rounds),
+            "times_ours": statistics.median(r[name] / r["ternary, ours"] for r in rounds),
+        }
+        for name in calls
+    ]
+
+
+def character() -> list[dict]:
+    """A character of the model in the package, its products alone, and the same products of PyTorch's floats."""
+    model, text = load_pretrained(), RANDOM.integers(0, 62, 200)
+    products = [block[name] for block in model.blocks for name in PRODUCTS]
+    features = [np.zeros(product.inputs, np.int8) for product in products]
+    weights = [torch.randn(len(product.plus), product.inputs) for product in products]
+    inputs = [torch.randn(product.inputs, 1) for product in products]
+    calls = {
+        "whole": (lambda: list(model.read(text)), len(text)),
+        "products": (lambda: [product.sums(x) for product, x in zip(products, features, strict=True)], 1),
+        "products in float32": (lambda: [w @ x for w, x in zip(weights, inputs, strict=True)], 1),
+    }
+    times = {name: [seconds(run, 5) / count for _ in range(ROUNDS)] for name, (run, count) in calls.items()}
+    return [{"what": f"character, {name}", "milliseconds": 1e3 * statistics.median(t)} for name, t in times.items()]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    table = pd.DataFrame(product() + character()).round(3)
+    table.assign(processor=binding.get_host_cpu_name()).to_csv(RESULTS, index=False)
+    print(table.to_string())
 
 
 if __name__ == "__main__":
