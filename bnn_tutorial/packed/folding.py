@@ -85,7 +85,8 @@ class FoldedLayer:
     @cached_property
     def largest(self) -> int:
         """The largest sum that there can be."""
-        return self.inputs * (BYTE if self.of_bytes else 1) * (1 if self.bits == Fraction(8, 5) else 2**self.bits - 1)
+        level = 1 if self.bits == Fraction(8, 5) else 2 ** int(self.bits) - 1
+        return self.inputs * (BYTE if self.of_bytes else 1) * level
 
     def places(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Of an input of this shape, in how many places a kernel lies: (height, width), () for a dense layer."""
