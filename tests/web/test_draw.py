@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "docs" / "web" / "draw"
 MODEL = DEMO / "model.safetensors"
 MODULES = """async () => {
-  const names = ["draw/drawing", "draw/sketch", "engine/read", "engine/safetensors"];
+  const names = ["draw/drawing", "draw/sketch"];
   const modules = names.map((name) => import(new URL(`../web/${name}.js`, location)));
   Object.assign(window, ...(await Promise.all(modules)));
   window.fetchBytes = async (name) => new Uint8Array(await (await fetch(`../web/draw/${name}`)).arrayBuffer());
@@ -76,54 +76,6 @@ def test_the_examples_are_the_first_two_of_each_digit_in_the_test_set(full):
     kept, expected = load_file(EXAMPLES), choose(full)
     assert kept["labels"].tolist() == [*range(10), *range(10)]
     assert all(np.array_equal(kept[name], expected[name]) for name in ("images", "labels"))
-
-
-# The engine
-
-READ = """async () => {
-  const network = await readNetwork(await fetchBytes("network"));
-  return rows(await fetchBytes("images"), network.inputs).map((image) => {
-    const { digit, logits, hidden } = network.predict(image);
-    return [digit, [...logits], hidden.map((bits) => bits.join(""))];
-  });
-}"""
-
-
-def assert_parity(page, network, images, tmp_path):
-    """The classes, logits and hidden bits are the same as Python's, the logits to the last bit."""
-    network.save(tmp_path / "network")
-    put(page, "network", (tmp_path / "network").read_bytes())
-    put(page, "images", images.tobytes())
-    digits, logits, hidden = zip(*compute(page, READ), strict=True)
-    assert list(digits) == network.predict(images).tolist()
-    assert np.array_equal(logits, network.logits(images))
-    for i, layer in enumerate(network.hidden(images)):
-        assert [bits[i] for bits in hidden] == ["".join(map(str, row)) for row in layer.astype(int)]
-
-
-def test_every_test_image_gives_what_python_computes(engine, test_set, tmp_path):
-    assert_parity(engine, packed.PackedNetwork.load(MODEL), test_set[0], tmp_path)
-
-
-def random_network(widths, one_bit, generator):
-    """With thresholds all over the range of the sums, and with neurons that are always -1 among them."""
-    model = bnn.binary_mlp(
-        widths, activation=bnn.clipped_sign_ste, normalise=True, binary_input=one_bit, generator=generator
-    )
-    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d)):
-        units = len(norm.bias)
-        norm.weight.data = torch.randn(units, generator=generator)
-        norm.running_mean = 3 * torch.randn(units, generator=generator)
-        norm.running_var = 0.1 + 20 * torch.rand(units, generator=generator)
-    return packed.PackedNetwork.from_model(model.eval())
-
-
-@pytest.mark.parametrize("one_bit", [False, True])
-@pytest.mark.parametrize("widths", [(1, 1, 2), (33, 10), (31, 7, 3), (64, 65, 32, 10), (100, 33, 31, 9, 8, 5)])
-def test_networks_of_any_width_and_depth_compute_what_python_computes(engine, widths, one_bit, generator, tmp_path):
-    images = torch.randint(0, 256, (100, widths[0]), generator=generator, dtype=torch.uint8).numpy()
-    images[:2] = [[0], [255]]
-    assert_parity(engine, random_network(widths, one_bit, generator), images, tmp_path)
 
 
 def test_the_time_of_an_inference_is_shown(draw):
@@ -499,71 +451,6 @@ def test_from_a_file_the_page_says_that_it_wants_a_server(page, site):
     fault = page.get_by_role("alert").filter(has_text="python -m http.server")
     fault.wait_for(timeout=10_000)
     assert not page.locator(".draw-paper").is_visible()
-
-
-def test_every_single_flipped_bit_is_noticed(engine):
-    put(engine, "network", MODEL.read_bytes())
-    places = np.random.default_rng(0).integers(0, 8 * MODEL.stat().st_size, 300).tolist() + list(range(0, 640, 7))
-    script = """async (places) => {
-      const file = await fetchBytes("network");
-      const unnoticed = [];
-      for (const place of places) {
-        const damaged = Uint8Array.from(file);
-        damaged[place >> 3] ^= 1 << (place & 7);
-        const error = await readNetwork(damaged).catch((error) => error);
-        if (!(error instanceof FileError)) unnoticed.push(place);
-      }
-      return unnoticed;
-    }"""
-    assert compute(engine, script, places) == []
-
-
-def rewritten(change, path):
-    """The content of a small network's file, with its digest, after a change of its tensors or its description."""
-    random_network((20, 9, 3), False, torch.Generator().manual_seed(0)).save(path)
-    tensors = load_file(path)
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    spec = json.loads(metadata["network"])
-    change(tensors, spec)
-    metadata["network"] = json.dumps(spec)
-    texts = metadata["network"] + metadata["provenance"]
-    digest = sha256(texts.encode() + b"".join(tensors[name].tobytes() for name in sorted(tensors)))
-    return to_safetensors(tensors, metadata | {"sha256": digest.hexdigest()})
-
-
-def with_entry(name, index, value, tensors, spec):
-    tensors[name][index] = value
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda tensors, spec: None, None),
-        (partial(with_entry, "0.threshold", 0, -255 * 20 - 1), "0.threshold out of range"),
-        (partial(with_entry, "0.threshold", 0, 255 * 20 + 2), "0.threshold out of range"),
-        (partial(with_entry, "1.scale", 0, np.nan), "1.scale with numbers that are not finite"),
-        (partial(with_entry, "1.shift", 2, np.inf), "1.shift with numbers that are not finite"),
-        (partial(with_entry, "0.weight", (8, 2), 16), "0.weight with bits beyond its 20 columns"),
-        (lambda tensors, spec: tensors.pop("1.shift"), "[] instead of [1.shift: F64 of 3]"),
-        (lambda tensors, spec: tensors.update(more=np.zeros(1)), "[more: F64 of 1] instead of []"),
-        (lambda tensors, spec: tensors.update({"0.threshold": np.zeros(9)}), "instead of [0.threshold: I32 of 9]"),
-        (lambda tensors, spec: spec.update(pixel_threshold=257), "a pixel threshold of 257"),
-        (lambda tensors, spec: spec.update(shape=[1, 4, 5]), "images of shape [1,4,5]"),
-        (lambda tensors, spec: spec.update(layers=[]), "no layers"),
-        (lambda tensors, spec: spec["layers"][1].update(shape=[3, 8]), "layer 1 of shape 3,8, which gets 9 inputs"),
-        (lambda tensors, spec: spec["layers"][0].update(shape=[9, 1, 4, 5]), "this page has dense layers only"),
-        (lambda tensors, spec: spec["layers"].insert(0, None), "layer 0 without a shape"),
-    ],
-)
-def test_what_does_not_fit_together_is_refused_though_its_digest_is_right(engine, change, reason, tmp_path):
-    put(engine, "network", rewritten(change, tmp_path / "network"))
-    script = """async () => {
-      const error = await readNetwork(await fetchBytes("network")).catch((error) => error);
-      return error instanceof Error ? [error instanceof FileError, error.message] : null;
-    }"""
-    outcome = compute(engine, script)
-    assert outcome is None if reason is None else outcome[0] and reason in outcome[1], outcome
 
 
 def test_over_plain_http_from_another_machine_all_but_the_digest_is_checked(page, server):

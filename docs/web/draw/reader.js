@@ -59,7 +59,7 @@ export class Reader {
   listen() {
     addEventListener("keydown", (event) => {
       const isUndo = letterOf(event) === "z" && !event.shiftKey && (event.ctrlKey || event.metaKey);
-      if (!isUndo || event.target instanceof HTMLInputElement) return; // the search has its own
+      if (!isUndo || /** @type {Element} */ (event.target).matches("input:not([type=radio])")) return; // the search has its own
       event.preventDefault();
       this.sketch.undo();
     });

@@ -12,5 +12,4 @@ For the page "Draw a digit", whose scripts are in `docs/web/draw`:
 For the part of the page "Playground" where one trains such a network:
 
 - `digits`: writes `docs/web/playground/digits/digits.safetensors.gz`, the digits to train on and to measure with.
-- `c_template`: writes `docs/web/engine/template.c`, the C file of such a network without its constants.
 """
