@@ -130,7 +130,7 @@ def _sums(i: int, layer: FoldedLayer, x: _Input) -> tuple[str, str, Callable]:
         words = levels.reshape(neurons, -1, x.shape[0]) > 0
         words = np.packbits(np.pad(words, [(0, 0), (0, 0), (0, -x.shape[0] % WORD)]), axis=2, bitorder="little")
         words = words.reshape(neurons, -1).view("<u4")
-        counts = f"{layer.inputs}, {words.shape[1]}, net_weights_{i}, {neurons}"
+        counts = f"{layer.inputs}, {words.shape[1] // 3}, {words.shape[1] % 3}, net_weights_{i}, {neurons}"
         return _array("uint32_t", f"net_weights_{i}", words), "count", lambda x, s: f"net_count({x}, {counts}, {s});"
     by_tables = layer.bits == 1 and x.form == "bytes"
     text = _tables(i, layer, levels) if by_tables else _products(i, layer, levels, x)

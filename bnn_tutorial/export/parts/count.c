@@ -29,8 +29,8 @@ static int32_t net_differences(const uint32_t x[], const uint32_t weights[], int
 }
 
 /* Signs times signs: the sum is the number of inputs less twice the differences. */
-static void net_count(const uint32_t x[], int inputs, int words, const uint32_t weights[], int neurons, int32_t sums[])
+static void net_count(const uint32_t x[], int inputs, int threes, int rest, const uint32_t weights[], int neurons, int32_t sums[])
 {
-    for (int n = 0; n < neurons; n++)
-        sums[n] = inputs - 2 * net_differences(x, weights + n * words, words / 3, words % 3);
+    for (; neurons > 0; neurons--, weights += 3 * threes + rest)
+        *sums++ = inputs - 2 * net_differences(x, weights, threes, rest);
 }
