@@ -1,18 +1,61 @@
 """Binary neural networks in PyTorch, for learners: weights and hidden activations in {-1, +1}.
 
-Here is the tutorial: estimators, forward maps, layers, networks, training, plots. What leaves PyTorch, bits and whole
-numbers, is in `bnn_tutorial.packed`, which is imported on its own.
+Here is the tutorial: estimators, forward maps, layers, networks, training, plots. Bits and whole numbers are in
+`bnn_tutorial.packed`, and what is written for others in `bnn_tutorial.export`; each is imported on its own.
 """
 
-from . import plots  # noqa: F401
-from .augmentation import *  # noqa: F403
-from .bender import *  # noqa: F403
-from .data import *  # noqa: F403
-from .forward_maps import *  # noqa: F403
-from .layers import *  # noqa: F403
-from .losses import *  # noqa: F403
-from .models import *  # noqa: F403
-from .optimisers import *  # noqa: F403
-from .ste import *  # noqa: F403
-from .summary import *  # noqa: F403
-from .training import *  # noqa: F403
+# ruff: noqa: F401
+from . import plots
+from .augmentation import random_affine
+from .bender import bender_history, beside_bender
+from .costs import summary
+from .data import LabelledImages, hold_out, load_images, load_mnist, scale_pixels
+from .forward_maps import (
+    ForwardMap,
+    KeptWeights,
+    binary_conv2d,
+    binary_linear,
+    binary_weights,
+    conv2d,
+    keeps,
+    kept_weights,
+    linear,
+    quantised_conv2d,
+    quantised_linear,
+    quantised_weights,
+    scaled_binary_conv2d,
+    scaled_binary_linear,
+    scaled_binary_weights,
+    stochastic_binary_linear,
+    ternary_conv2d,
+    ternary_linear,
+    ternary_weights,
+    weight_bits,
+)
+from .layers import (
+    BinaryInput,
+    GenConv2d,
+    GenDense,
+    QuantisedInput,
+    binary_layers,
+    clamp_latent_weights_,
+    eval_mode,
+    latent_weights,
+)
+from .losses import Loss, cross_entropy, squared_hinge
+from .models import binary_convnet, binary_mlp, tutorial_mlp
+from .optimisers import Bop, adam
+from .ste import (
+    approx_sign,
+    clipped_sign_ste,
+    hard_sigmoid,
+    most_likely,
+    quantised_relu,
+    sign,
+    sign_ste,
+    stochastic_sign_ste,
+    straight_through,
+    swish_sign,
+    tanh_sign,
+)
+from .training import TrainConfig, evaluate, train

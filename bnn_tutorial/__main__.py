@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 
@@ -15,6 +16,7 @@ from .training import TrainConfig, train
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; `arguments` default to those of the process."""
+    os.environ["MPLBACKEND"] = "agg"  # files are all that is drawn, whatever a notebook's shell has set
     defaults = TrainConfig()
     description = "Train the tutorial's network on MNIST, print its table beside the Julia tutorial's, save the plots."
     parser = argparse.ArgumentParser(prog="python -m bnn_tutorial", description=description)
@@ -22,33 +24,47 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=defaults.seed, help="the same seed, the same table (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("build"), metavar="FOLDER", help="for plots (%(default)s)")
     options = parser.parse_args(arguments)
+    files = {name: options.output / name for name in ("history.csv", *(f"{name}.png" for name in PLOTS))}
     try:
         config = TrainConfig(epochs=options.epochs, seed=options.seed)
-        options.output.mkdir(parents=True, exist_ok=True)
+        check_writable(options.output, files.values())
         data = load_mnist()
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     history, model = train(config, data)
-    if int(os.environ.get("RANK", 0)) > 0:  # of several processes of torchrun the first one reports
-        return
     print(f"{data.name}: {len(data.train_images):,} images to train, {len(data.test_images):,} to test")
     print(beside_bender(history).to_string(float_format="{:.3f}".format))
-    history.to_csv(options.output / "history.csv", index=False)
-    for name, ax in _plots(history, model.cpu().eval(), data).items():
-        ax.figure.savefig(options.output / f"{name}.png", dpi=150)
+    history.to_csv(files["history.csv"], index=False)
+    for name, draw in PLOTS.items():
+        draw(history, model.cpu().eval(), data).figure.savefig(files[f"{name}.png"], dpi=150)
     print(f"The table and the plots are in {options.output}")
 
 
-def _plots(history, model: torch.nn.Module, data: LabelledImages) -> dict:
+def check_writable(folder: Path, files: list[Path]) -> None:
+    """Make the folder, and see before the training whether the files can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+        for file in files:
+            if file.exists():
+                file.open("ab").close()
+    except OSError as error:
+        raise OSError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
+
+
+def draw_predictions(history, model: torch.nn.Module, data: LabelledImages):
     images, labels = data.test_images[:50], data.test_labels[:50]
     with torch.no_grad():
-        predictions = model(scale_pixels(images)).argmax(dim=1)
-    return {
-        "loss": plot_history(history, "loss", bender_history()),
-        "accuracy": plot_history(history, "acc", bender_history()),
-        "weights": plot_weights(sign(model[0].weight[:50])),
-        "predictions": plot_predictions(images, labels, predictions),
-    }
+        return plot_predictions(images, labels, model(scale_pixels(images)).argmax(dim=1))
+
+
+PLOTS = {
+    "loss": lambda history, model, data: plot_history(history, "loss", bender_history()),
+    "accuracy": lambda history, model, data: plot_history(history, "acc", bender_history()),
+    "weights": lambda history, model, data: plot_weights(sign(model[0].weight[:50])),
+    "predictions": draw_predictions,
+}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["bender_history", "beside_bender"]
-
 _ROWS = (
     (1, 1.900, 1.862, 0.789, 0.792),
     (2, 1.560, 1.542, 0.824, 0.830),

@@ -1,7 +1,6 @@
 """Images with their labels: MNIST, which comes with the package, and torchvision's other sets of grey images."""
 
 import io
-import lzma
 import tarfile
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["LabelledImages", "hold_out", "load_images", "load_mnist", "scale_pixels"]
-
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images and labels, split for training and testing. Tensors that do not fit together are a `ValueError`.
+    """Images and labels, split for training and testing. What does not fit together is a `ValueError`.
+
+    Arrays of NumPy become tensors.
 
     Attributes:
         train_images, test_images: (N, pixels) uint8, one image a row; in MNIST 0 is the background and 255 full ink.
@@ -32,6 +31,8 @@ class LabelledImages:
     name: str = "custom"
 
     def __post_init__(self):
+        for name in ("train_images", "train_labels", "test_images", "test_labels"):
+            object.__setattr__(self, name, as_tensor(getattr(self, name)))  # as a frozen dataclass sets its fields
         for split in ("train", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
             if images.dtype != torch.uint8 or images.dim() != 2 or not images.numel():
@@ -43,11 +44,22 @@ class LabelledImages:
             raise ValueError(f"train_images and test_images must have the same number of pixels, got {shapes}")
 
 
+def as_tensor(x: Tensor | np.ndarray) -> Tensor:
+    """A tensor as it is; of an array of NumPy, or a list, a copy."""
+    return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
+
+
 def load_mnist() -> LabelledImages:
     """The whole of MNIST, which comes with the package: 60,000 images to train, 10,000 to test, 28x28 pixels each.
 
     A damaged file is a `ValueError`. Source: LeCun, Cortes, Burges, the MNIST database; CC BY-SA 3.0.
     """
+    try:
+        import lzma
+    except ImportError as error:  # Python leaves it out where it was built without the library
+        raise ImportError(
+            "MNIST lies in an .xz file, and this Python was built without lzma: use another one"
+        ) from error
     file = files("bnn_tutorial") / "mnist" / "mnist.tar.xz"
     try:
         with tarfile.open(fileobj=io.BytesIO(lzma.decompress(file.read_bytes()))) as archive:
@@ -74,11 +86,14 @@ def load_images(name: str, root: str | Path, **options: object) -> LabelledImage
         root: the folder that holds, or shall hold, torchvision's folder of that name.
         options: further arguments of the class, such as `split="digits"` of "EMNIST"; transforms have no effect.
 
+    Images that torchvision keeps on their side, those of "EMNIST", are turned upright. Labels are as they are there:
+    those of EMNIST's letters go from 1 to 26.
+
     Raises:
         ValueError: if there is no such set, its images are not grey, its files are damaged or pickles, or it cannot be
             downloaded.
     """
-    dataset = getattr(_torchvision().datasets, name, None)
+    dataset = getattr(torchvision_datasets(), name, None)
     if not isinstance(dataset, type):
         raise ValueError(f"torchvision.datasets has no {name!r}: expected a class such as 'FashionMNIST'")
     if pickles := list(Path(root, name, "processed").glob("*.pt")):
@@ -88,14 +103,19 @@ def load_images(name: str, root: str | Path, **options: object) -> LabelledImage
     except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
         got = f"{name} in {root} can neither be read nor downloaded ({error!r})"
         raise ValueError(f"{got}: if its own files there are damaged, delete those") from error
-    return LabelledImages(*(tensor for split in splits for tensor in _grey(split)), name=name)
+    on_side = name in ON_THEIR_SIDE
+    return LabelledImages(*(tensor for split in splits for tensor in _grey(split, on_side)), name=name)
 
 
-def _grey(split) -> tuple[Tensor, Tensor]:
+ON_THEIR_SIDE = ("EMNIST",)  # rows and columns exchanged, as its authors' files have them (arXiv 1702.05373)
+
+
+def _grey(split, on_side: bool) -> tuple[Tensor, Tensor]:
     """Images (N, pixels) uint8 and labels (N,) int64 of a torchvision data set."""
     images, labels = torch.as_tensor(split.data), torch.as_tensor(split.targets).long()
     if images.dim() != 3:
         raise ValueError(f"expected grey images, (N, height, width), got {_describe(images)}")
+    images = images.mT if on_side else images
     return images.flatten(1), labels if labels.dim() == 1 else labels[:, 0]  # QMNIST's first column is the class
 
 
@@ -112,28 +132,31 @@ def hold_out(data: LabelledImages, images: int = 10_000) -> LabelledImages:
 
 def scale_pixels(images: Tensor) -> Tensor:
     """uint8 pixels, 0 to 255, any shape -> float32 in [0, 1], the same shape: what the models take."""
+    images = as_tensor(images)
     if images.dtype != torch.uint8:
         raise ValueError(f"expected uint8 pixels, got {_describe(images)}")
     return images.float().div_(255)
 
 
-def _torchvision() -> ModuleType:
-    """torchvision, also where its compiled operators cannot be loaded.
+def torchvision_datasets() -> ModuleType:
+    """`torchvision.datasets`, also where torchvision's compiled operators cannot be loaded.
 
-    The usual wheel needs CUDA's libraries for them; beside a CPU build of torch its import then fails, since it
-    describes two operators that do not exist. Declaring their schemas mends that; the data sets need no more.
+    Its usual wheel needs CUDA's libraries for them. Beside a CPU build of torch they are missing, and then the import
+    fails, for it describes two of them (torchvision 0.28). The data sets use none, so to declare the two is enough.
     """
     try:
-        import torchvision.datasets
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
+        from torchvision import datasets
+    except ModuleNotFoundError as error:
+        raise ImportError("load_images needs torchvision: pip install torchvision") from error
+    except RuntimeError:
+        if hasattr(torch.ops.torchvision, "nms"):  # then something else is wrong
             raise
         global _operators  # the declaration ends when the object is collected
         _operators = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             _operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision.datasets
-    return torchvision
+        from torchvision import datasets
+    return datasets
 
 
 def _describe(x: Tensor) -> str:

@@ -18,13 +18,6 @@ from torch import Tensor, nn
 
 from .ste import sign, sign_ste, stochastic_sign_ste, straight_through
 
-__all__ = [
-    "ForwardMap", "KeptWeights", "keeps", "kept_weights", "weight_bits",
-    "binary_weights", "scaled_binary_weights", "ternary_weights", "quantised_weights",
-    "linear", "binary_linear", "stochastic_binary_linear", "scaled_binary_linear", "ternary_linear", "quantised_linear",
-    "conv2d", "binary_conv2d", "scaled_binary_conv2d", "ternary_conv2d", "quantised_conv2d",
-]  # fmt: skip
-
 
 class ForwardMap(Protocol):
     """What `GenDense` and `GenConv2d` take as `forward_map`: a function `(layer, x) -> pre-activation`.
@@ -88,12 +81,16 @@ def kept_weights(layer: nn.Module) -> KeptWeights | None:
         >>> kept_weights(layer)
         KeptWeights(bits=Fraction(8, 5), levels=tensor([[1., 0., 1.]]), scale=tensor(0.5000))
     """
+    weight_bits(layer)  # refuses what cannot be kept
     rule, options = _rule(layer)
     return rule and rule(layer.weight, **options)
 
 
 def weight_bits(layer: nn.Module) -> int | Fraction:
     """Bits that a trained layer has to keep for each weight, by its forward map's rule; 32 if it has none.
+
+    One-bit weights that are no parameter of the layer, but computed from others by a parametrisation, are a
+    `ValueError`: there would be nothing to clamp and to flip, and the zeros of pruning would all be +1.
 
     Examples:
         >>> layer = nn.Linear(2, 1)
@@ -102,7 +99,14 @@ def weight_bits(layer: nn.Module) -> int | Fraction:
         (1, 32)
     """
     rule, options = _rule(layer)
-    return rule(torch.ones(1, 1), **options).bits if rule else 32  # every weight has as many as one has
+    bits = rule(torch.ones(1, 1), **options).bits if rule else 32  # every weight has as many as one has
+    if bits == 1 and "weight" not in layer._parameters:
+        raise ValueError(
+            f"{layer} has one-bit weights that are computed from other tensors, by a parametrisation such as "
+            "weight_norm or prune: remove it (torch.nn.utils.parametrize.remove_parametrizations, prune.remove); one "
+            "bit keeps neither a size nor a zero"
+        )
+    return bits
 
 
 def _rule(layer: nn.Module) -> tuple[Rule | None, dict]:

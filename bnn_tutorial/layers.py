@@ -3,9 +3,10 @@
 *Latent weights* are the real numbers that the optimizer updates; a binary forward map uses only their signs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,6 @@ from torch import Tensor, nn
 
 from .forward_maps import ForwardMap, conv2d, linear, weight_bits
 from .ste import most_likely, sign
-
-__all__ = [
-    "BinaryInput", "QuantisedInput", "GenDense", "GenConv2d", "binary_layers", "clamp_latent_weights_", "eval_mode",
-]  # fmt: skip
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -26,8 +23,6 @@ class _GenLayer(nn.Module):
 
     def __init__(self, weight_shape, activation, forward_map, bias, norm, generator):
         super().__init__()
-        if min(weight_shape) < 1:
-            raise ValueError(f"sizes must be at least 1, got a weight of shape {weight_shape}")
         self.weight = nn.Parameter(torch.empty(weight_shape))
         nn.init.xavier_uniform_(self.weight, generator=generator)  # Glorot's start, which is Flux's default too
         # Batch norm brings its own shift, so a bias before it would do nothing.
@@ -35,6 +30,10 @@ class _GenLayer(nn.Module):
         self.norm = norm
         self.activation = activation
         self.forward_map = forward_map
+
+    def _refuse_computed_weight(self) -> None:
+        if "weight" not in self._parameters:  # a parametrisation, weight_norm or prune made it
+            weight_bits(self)  # says what is wrong, if one bit of it is used
 
     def _activate(self, a: Tensor) -> Tensor:
         if self.norm is not None:
@@ -143,6 +142,7 @@ class GenDense(_GenLayer):
         normalise: bool = False,
         generator: torch.Generator | None = None,
     ):
+        _check_whole(1, in_features=in_features, out_features=out_features)
         norm = nn.BatchNorm1d(out_features) if normalise else None
         super().__init__((out_features, in_features), activation, forward_map, bias, norm, generator)
         self.in_features, self.out_features = in_features, out_features
@@ -152,6 +152,7 @@ class GenDense(_GenLayer):
         if not (fits and x.is_floating_point() and x.shape[-1] == self.in_features):
             expected = f"({'...' if self.norm is None else 'N'}, {self.in_features})"
             raise ValueError(f"GenDense expects float x of shape {expected}, got {x.dtype} of shape {tuple(x.shape)}")
+        self._refuse_computed_weight()
         return self._activate(self.forward_map(self, x))
 
     def extra_repr(self) -> str:
@@ -189,9 +190,9 @@ class GenConv2d(_GenLayer):
         normalise: bool = False,
         generator: torch.Generator | None = None,
     ):
-        if min(stride, pool) < 1 or padding < 0:
-            got = f"{stride}, {pool} and {padding}"
-            raise ValueError(f"stride and pool must be at least 1 and padding at least 0, got {got}")
+        _check_whole(1, in_channels=in_channels, out_channels=out_channels)
+        _check_whole(1, kernel_size=kernel_size, stride=stride, pool=pool)  # one number: the kernels are square
+        _check_whole(0, padding=padding)
         weight_shape = (out_channels, in_channels, kernel_size, kernel_size)
         norm = nn.BatchNorm2d(out_channels) if normalise else None
         super().__init__(weight_shape, activation, forward_map, bias, norm, generator)
@@ -199,6 +200,7 @@ class GenConv2d(_GenLayer):
         self.stride, self.padding, self.pool = stride, padding, pool
 
     def forward(self, x: Tensor) -> Tensor:
+        self._refuse_computed_weight()
         a = self.forward_map(self, x)  # PyTorch's convolution says what is wrong with an input
         return self._activate(F.max_pool2d(a, self.pool) if self.pool > 1 else a)
 
@@ -214,14 +216,26 @@ def binary_layers(model: nn.Module) -> list[nn.Module]:
     return [layer for layer in model.modules() if weight_bits(layer) == 1]
 
 
-@torch.no_grad()
+def latent_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The latent weights of the binary layers, in order; what several layers share, once."""
+    return list({layer.weight: None for layer in binary_layers(model)})
+
+
 def clamp_latent_weights_(model: nn.Module) -> None:
     """Clamp the latent weights of the binary layers to [-1, 1], in place, so that none drifts out of reach.
 
-    No sign changes by it. Source: BinaryConnect, section 2.4 (arXiv 1511.00363).
+    Frozen ones, with `requires_grad` False, stay as they are. No sign changes by it. Source: BinaryConnect, section 2.4
+    (arXiv 1511.00363).
     """
-    for layer in binary_layers(model):
-        layer.weight.clamp_(-1, 1)
+    clamp_(latent_weights(model))
+
+
+@torch.no_grad()
+def clamp_(weights: Iterable[Tensor]) -> None:
+    """Clamp those of the weights that are trained."""
+    for w in weights:
+        if w.requires_grad:
+            w.clamp_(-1, 1)
 
 
 @contextmanager
@@ -235,6 +249,12 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def _check_whole(least: int, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < least:
+            raise ValueError(f"{name} must be one whole number, at least {least}, got {size!r}")
 
 
 def _name(function: Callable) -> str:

@@ -9,8 +9,6 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Loss", "cross_entropy", "squared_hinge"]
-
 
 class Loss(Protocol):
     """What `TrainConfig.loss` takes: a function `(logits, targets) -> mean over the images`, a tensor of one number."""

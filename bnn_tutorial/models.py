@@ -10,8 +10,6 @@ from .forward_maps import ForwardMap, binary_conv2d, binary_linear
 from .layers import Activation, BinaryInput, GenConv2d, GenDense
 from .ste import clipped_sign_ste, sign_ste
 
-__all__ = ["tutorial_mlp", "binary_mlp", "binary_convnet"]
-
 
 def tutorial_mlp(generator: torch.Generator | None = None) -> nn.Sequential:
     """Bender's network: 784-300-100-10, the identity as the sign's gradient, no batch norm; `build_model` there.

@@ -3,10 +3,8 @@
 import torch
 from torch import nn
 
-from .layers import binary_layers
+from .layers import latent_weights
 from .ste import sign
-
-__all__ = ["adam", "Bop"]
 
 
 def adam(model: nn.Module, learning_rate: float) -> torch.optim.Adam:
@@ -20,7 +18,8 @@ class Bop(torch.optim.Adam):
         m <- (1 - adaptivity) m + adaptivity g,    w <- -w  where |m| > threshold and m has the sign of w
 
     The signs of the binary weights are taken at the start, which changes `model`. They are the first parameter group,
-    whose `lr` is the adaptivity, so a scheduler acts on it as on the learning rate. `step` sets their `grad` to None.
+    with `threshold`; its `lr` is the adaptivity, so a scheduler acts on it as on the learning rate. `step` sets their
+    `grad` to None.
 
     Args:
         model: with binary layers.
@@ -35,12 +34,12 @@ class Bop(torch.optim.Adam):
         if not 0 < adaptivity <= 1 or not threshold >= 0:
             got = f"{adaptivity!r} and {threshold!r}"
             raise ValueError(f"expected an adaptivity in (0, 1] and a threshold of at least 0, got {got}")
-        binary = list({layer.weight: None for layer in binary_layers(model) if layer.weight.requires_grad})
+        binary = [w for w in latent_weights(model) if w.requires_grad]
         if not binary:
             raise ValueError(f"Bop flips binary weights, and the model, {type(model).__name__}, has none to train")
         rest = [p for p in model.parameters() if all(p is not w for w in binary)]
-        super().__init__([{"params": binary, "lr": adaptivity}, {"params": rest}], learning_rate)
-        self.threshold = threshold
+        flipping = {"params": binary, "lr": adaptivity, "threshold": threshold}  # all that a checkpoint has to hold
+        super().__init__([flipping, {"params": rest}], learning_rate)
         with torch.no_grad():
             for w in binary:
                 w.copy_(sign(w))
@@ -55,7 +54,7 @@ class Bop(torch.optim.Adam):
                 continue
             state = self.state[w] or {"step": torch.zeros(()), "mean": torch.zeros_like(w)}  # Adam wants a step
             self.state[w], m = state, state["mean"].lerp_(w.grad, binary["lr"])
-            w.mul_(1 - 2 * (m * w > self.threshold))  # w is ±1: |m| > threshold, and m has the sign of w
+            w.mul_(1 - 2 * (m * w > binary["threshold"]))  # w is ±1: |m| > threshold, and m has the sign of w
             w.grad = None  # Adam passes over what has no gradient
         super().step()
         return loss

@@ -15,11 +15,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-__all__ = [
-    "sign", "straight_through", "sign_ste", "clipped_sign_ste", "hard_sigmoid", "stochastic_sign_ste",
-    "tanh_sign", "approx_sign", "swish_sign", "quantised_relu", "most_likely",
-]  # fmt: skip
-
 
 def sign(x: Tensor) -> Tensor:
     r"""The sign, with sign(±0) = +1, and its true derivative, 0. A network of these cannot learn.
@@ -67,6 +62,10 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return None, gradient
+
+    @staticmethod
+    def jvp(ctx, _, tangent):
+        return tangent.view_as(tangent)
 
 
 def sign_ste(x: Tensor) -> Tensor:

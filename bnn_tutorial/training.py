@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import atexit
 import copy
 import math
-import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from .data import LabelledImages, load_mnist, scale_pixels
-from .layers import binary_layers, clamp_latent_weights_, eval_mode
+from .data import LabelledImages, as_tensor, load_mnist, scale_pixels
+from .layers import clamp_, eval_mode, latent_weights
 from .losses import Loss, cross_entropy
 from .models import tutorial_mlp
 from .optimisers import adam
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["TrainConfig", "evaluate", "train"]
 
 
 @dataclass(frozen=True)
@@ -41,16 +35,17 @@ class TrainConfig:
     Attributes:
         epochs: passes over the training set.
         learning_rate: of the optimizer.
-        batch_size: images a step; under `torchrun`, of all processes together.
-        clamp: when the latent weights are clamped to [-1, 1]: "epoch": after each epoch and its evaluation; "step":
-            after each step; None: never.
+        batch_size: images a step.
+        clamp: when the latent weights that are trained are clamped to [-1, 1]: "epoch": after each epoch, before its
+            evaluation; "step": after each step; None: never.
         schedule: `(optimizer, steps of the whole training) -> scheduler`, stepped after each batch: for example
             `torch.optim.lr_scheduler.CosineAnnealingLR`; None: the learning rate stays.
         loss: `(logits, targets) -> mean over the images`, see `Loss`.
         optimizer: `(model, learning_rate) -> torch.optim.Optimizer`.
         augment: None, or `pixels -> pixels`, (N, pixels) float in [0, 1], for each batch: for example `random_affine`.
         teacher: None, or a trained network whose softmax(logits / temperature), its soft targets, replace the labels:
-            knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). It is run in `eval` mode and not trained.
+            knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). It is moved to the device of the training,
+            run in `eval` mode and not trained.
         temperature: the training loss sees the logits, the teacher's and the student's, divided by it.
         score_images: how many training images, the first ones, `loss_train` and `acc_train` are taken over; None: all.
         seed: of the initial weights, the order of the images and everything random in the network.
@@ -72,23 +67,31 @@ class TrainConfig:
     device: str | None = None
 
     def __post_init__(self):
-        def whole(n, least):
-            return isinstance(n, Integral) and not isinstance(n, bool) and least <= n < 2**63
-
-        for names, fits, expected in (
-            ("epochs batch_size", lambda n: whole(n, 1), "a whole number, at least 1"),
-            ("score_images", lambda n: n is None or whole(n, 1), "None or a whole number, at least 1"),
-            ("seed", lambda n: whole(n, 0), "a whole number from 0 to 2**63 - 1"),
-            ("learning_rate temperature", lambda x: isinstance(x, Real) and 0 < x < math.inf, "positive and finite"),
-            ("clamp", lambda when: when in ("epoch", "step", None), '"epoch", "step" or None'),
-            ("loss optimizer", callable, "a function"),
-            ("schedule augment", lambda f: f is None or callable(f), "None or a function"),
-            ("teacher", lambda m: m is None or isinstance(m, nn.Module), "None or a network"),
-        ):
-            for name in names.split():
-                if not fits(value := getattr(self, name)):
-                    raise ValueError(f"{name} must be {expected}, got {value!r}")
+        least_one = "a whole number, at least 1", lambda n: _is_whole(n, 1)
+        positive = "positive and finite", lambda x: isinstance(x, Real) and 0 < x < math.inf
+        none_or_function = "None or a function", lambda f: f is None or callable(f)
+        rules = {
+            "epochs": least_one,
+            "batch_size": least_one,
+            "learning_rate": positive,
+            "temperature": positive,
+            "clamp": ('"epoch", "step" or None', lambda when: when in ("epoch", "step", None)),
+            "schedule": none_or_function,
+            "augment": none_or_function,
+            "loss": ("a function", callable),
+            "optimizer": ("a function", callable),
+            "teacher": ("None or a network", lambda m: m is None or isinstance(m, nn.Module)),
+            "score_images": ("None or a whole number, at least 1", lambda n: n is None or _is_whole(n, 1)),
+            "seed": ("a whole number from 0 to 2**63 - 1", lambda n: _is_whole(n, 0)),
+        }
+        for name, (expected, fits) in rules.items():
+            if not fits(value := getattr(self, name)):
+                raise ValueError(f"{name} must be {expected}, got {value!r}")
         torch.empty(0, device=self.device)  # PyTorch says what is wrong with a device
+
+
+def _is_whole(n: object, least: int) -> bool:
+    return isinstance(n, Integral) and not isinstance(n, bool) and least <= n < 2**63
 
 
 def evaluate(
@@ -98,16 +101,19 @@ def evaluate(
 
     Args:
         model: float pixels in [0, 1] -> logits; it stays in the mode that it had.
-        images: (N, pixels) uint8, on any device.
+        images: (N, pixels) uint8, on any device, at least one.
         labels: (N,) int64.
         batch_size: images at a time; it bounds the memory and does not change the result.
         loss: as in `TrainConfig`.
     """
-    device = next(model.parameters()).device
+    images, labels = as_tensor(images), as_tensor(labels)
+    if len(images) != len(labels) or not len(images):
+        raise ValueError(f"expected at least one image, and a label for each, got {len(images)} and {len(labels)}")
     total, correct = 0.0, 0
     with eval_mode(model):
         for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            logits, y = model(scale_pixels(x.to(device))), y.to(device)
+            logits = model(pixels_for(model, x))
+            y = y.to(logits.device)
             total += loss(logits, y).item() * len(y)
             correct += (logits.argmax(dim=1) == y).sum().item()
     return total / len(images), correct / len(images)
@@ -121,22 +127,27 @@ def train(
 ) -> tuple[pd.DataFrame, nn.Module]:
     """Train a network and evaluate it after each epoch: `train` in Bender's tutorial.
 
-    The same settings and seed give the same table on the same CPU (on a GPU, some of PyTorch's gradients are summed in
-    no fixed order). Ctrl-C ends the training: the table then holds the epochs that were completed, and the model is as
-    it was after the last of them; in the first epoch it is a `KeyboardInterrupt`.
+    The same settings and seed give the same table on the same machine with the same version of PyTorch and the same
+    number of threads (`torch.set_num_threads`). Another number of threads sums in another order, and soon a sign flips:
+    the table is another one, as with another seed. On a GPU some gradients are summed in no fixed order.
 
-    Under `torchrun` each process takes its share of every batch, `DistributedDataParallel` averages the gradients, and
-    all processes return the same scores and network. Batch norm takes its statistics from a process's share. Ctrl-C
-    ends all processes, and what they return then is not to be used.
+    Ctrl-C ends the training: the table then holds the epochs that were completed, and the model is as it was after the
+    last of them; in the first epoch it is a `KeyboardInterrupt`.
+
+    Frozen parts stay as they are. Parameters that need no gradient are neither moved nor clamped, and a module that is
+    in `eval` mode while the network as a whole is in training mode stays in it, so that its batch norm does not move.
+    A network that is in `eval` mode as a whole is put into training mode, but for the modules whose parameters are all
+    frozen.
 
     Args:
         config: default `TrainConfig()`, the tutorial's settings.
         data: default `load_mnist()`.
-        model: default `tutorial_mlp()`, its initial weights from the seed; a given one is trained in place.
+        model: default `tutorial_mlp()`, its initial weights from the seed; a given one is trained in place. The pixels
+            are given to it in the type of its parameters.
         progress: whether to show a bar.
 
     Returns:
-        The history, a row an epoch, and the trained network, in training mode, on the device of the training. Columns:
+        The history, a row an epoch, and the trained network, on the device of the training. Columns:
 
         - `epoch`: from 1;
         - `loss_train`, `loss_test`: against the labels, in nats with the default loss;
@@ -153,137 +164,134 @@ def train(
     data = load_mnist() if data is None else data
     if model is None:
         model = tutorial_mlp(generator=torch.Generator().manual_seed(config.seed))
-    _check(config, data, model.to(_device(config.device)))
-    _join_torchrun()
-    rows, kept = [], None
-    try:
-        with _seeded(config.seed, next(model.parameters()).device):
-            for row in _epochs(config, data, model, progress):
+    check_fit(config, data, model)
+    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    start_training_mode(model.to(device))
+    pixels = pixels_for(model, data.train_images)  # 188 MB for the whole of MNIST, or each step would make them again
+    # Without augmentation the teacher sees each image once and for all.
+    once = config.teacher is not None and config.augment is None
+    targets = soft_targets(config, pixels) if once else data.train_labels.to(device)
+    steps = config.epochs * math.ceil(len(pixels) / config.batch_size)
+    optimizer = config.optimizer(model, config.learning_rate)
+    scheduler = config.schedule and config.schedule(optimizer, steps)
+    order, rows, kept = torch.Generator().manual_seed(config.seed), [], None
+    with seeded(config.seed, device), tqdm(total=steps, unit="step", disable=not progress) as bar:
+        try:
+            for epoch in range(1, config.epochs + 1):
+                signs, start = signs_of(model), time.perf_counter()
+                train_epoch(config, model, batches(config, pixels, targets, order), optimizer, scheduler, bar)
+                flip_ratio = (signs_of(model) != signs).float().mean().item()  # waits for a GPU's last step, too
+                seconds = time.perf_counter() - start
+                row = {"epoch": epoch, **scores(config, data, model), "flip_ratio": flip_ratio, "seconds": seconds}
                 rows, kept = [*rows, row], copy.deepcopy(model.state_dict())
-    except KeyboardInterrupt:
-        if not rows:
-            raise
-        model.load_state_dict(kept)
-        warnings.warn(f"interrupted: kept the {len(rows)} epochs that were done", stacklevel=2)
+                bar.set_postfix(epoch=epoch, acc_test=f"{row['acc_test']:.3f}")
+        except KeyboardInterrupt:
+            if not rows:
+                raise
+            model.load_state_dict(kept)
+            warnings.warn(f"interrupted: kept the {len(rows)} epochs that were done", stacklevel=2)
     return pd.DataFrame(rows), model
 
 
-def _epochs(config: TrainConfig, data: LabelledImages, model: nn.Module, progress: bool) -> Iterator[dict]:
-    """Train epoch by epoch and yield the table's rows."""
-    device = next(model.parameters()).device
-    tensors = data.train_images, data.train_labels, data.test_images, data.test_labels
-    images, labels, *test_set = (tensor.to(device) for tensor in tensors)
-    pixels = scale_pixels(images)  # 188 MB for the whole of MNIST, or each step would make them again
-    # Without augmentation the teacher sees each image once and for all.
-    targets = labels if config.teacher is None or config.augment else _soft_targets(config, pixels)
-    parallel = DistributedDataParallel(model) if dist.is_initialized() else model
-    optimizer = config.optimizer(model, config.learning_rate)
-    steps = config.epochs * math.ceil(len(pixels) / config.batch_size)
-    scheduler = config.schedule and config.schedule(optimizer, steps)
-    order = torch.Generator().manual_seed(config.seed)
-    with tqdm(total=steps, unit="step", disable=not progress or _rank() > 0) as bar:
-        for epoch in range(1, config.epochs + 1):
-            signs, start = _signs(model), time.perf_counter()
-            parallel.train()
-            for x, y in _batches(config, pixels, targets, order):
-                _step(config, parallel, x, y, optimizer, scheduler)
-                bar.update()
-            flip_ratio = (_signs(model) != signs).float().mean().item()  # waits for the last step of a GPU, too
-            seconds = time.perf_counter() - start
-            scores = _scores(config, model, (images, labels), test_set)
-            if config.clamp == "epoch":
-                clamp_latent_weights_(model)
-            bar.set_postfix(epoch=epoch, acc_test=f"{scores['acc_test']:.3f}")
-            yield {"epoch": epoch, **scores, "flip_ratio": flip_ratio, "seconds": seconds}
+def train_epoch(
+    config: TrainConfig,
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    optimizer: Optimizer,
+    scheduler: LRScheduler | None,
+    bar: tqdm,
+) -> None:
+    """A step for each batch, (pixels, targets)."""
+    weights = latent_weights(model)
+    for x, y in batches:
+        loss = config.loss(model(x) / config.temperature, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        if config.clamp == "step":
+            clamp_(weights)
+        bar.update()
+    if config.clamp == "epoch":
+        clamp_(weights)
 
 
-def _step(config: TrainConfig, model: nn.Module, x: Tensor, y: Tensor, optimizer, scheduler) -> None:
-    logits = model(x)
-    loss = config.loss(logits if config.temperature == 1 else logits / config.temperature, y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    if scheduler is not None:
-        scheduler.step()
-    if config.clamp == "step":
-        clamp_latent_weights_(model)
-
-
-def _batches(config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.Generator) -> Iterator[tuple]:
-    """One pass over the images in a new order: this process's share of each batch, (pixels, targets)."""
+def batches(
+    config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass over the images in a new order."""
     permutation = torch.randperm(len(pixels), generator=order).to(pixels.device)
     # Equal parts instead of full batches and a rest: no step is noisier than the others.
     for batch in permutation.tensor_split(math.ceil(len(pixels) / config.batch_size)):
-        if dist.is_initialized() and len(batch) < dist.get_world_size():
-            raise ValueError(f"a batch of {len(batch)} is too small for {dist.get_world_size()} processes")
-        share = batch[_rank() :: dist.get_world_size()] if dist.is_initialized() else batch
-        x, y = pixels.index_select(0, share), targets.index_select(0, share)
+        x, y = pixels.index_select(0, batch), targets.index_select(0, batch)
         if config.augment is not None:
             x = config.augment(x)
-            y = y if config.teacher is None else _soft_targets(config, x)
+            y = y if config.teacher is None else soft_targets(config, x)  # of the images as they are now
         yield x, y
 
 
-def _soft_targets(config: TrainConfig, pixels: Tensor) -> Tensor:
+def soft_targets(config: TrainConfig, pixels: Tensor) -> Tensor:
     """The teacher's softmax(logits / temperature): (N, classes), rows that sum to 1."""
-    with eval_mode(config.teacher):
-        logits = torch.cat([config.teacher(x) for x in pixels.split(1000)])
-    return torch.softmax(logits / config.temperature, dim=1)
+    teacher = config.teacher.to(pixels.device)
+    with eval_mode(teacher):
+        logits = torch.cat([teacher(x.to(_first_parameter(teacher))) for x in pixels.split(1000)])
+    return torch.softmax(logits / config.temperature, dim=1).to(pixels)
 
 
-def _scores(config: TrainConfig, model: nn.Module, train_set: tuple, test_set: tuple) -> dict[str, float]:
-    if dist.is_initialized():  # each process has batch norm's running statistics of its own share
-        for buffer in model.buffers():
-            dist.broadcast(buffer, src=0)
-    images, labels = (part[: config.score_images] for part in train_set)
+def scores(config: TrainConfig, data: LabelledImages, model: nn.Module) -> dict[str, float]:
+    """Losses and accuracies on the training and the test set: the table's columns."""
+    images, labels = (part[: config.score_images] for part in (data.train_images, data.train_labels))
     loss_train, acc_train = evaluate(model, images, labels, loss=config.loss)
-    loss_test, acc_test = evaluate(model, *test_set, loss=config.loss)
+    loss_test, acc_test = evaluate(model, data.test_images, data.test_labels, loss=config.loss)
     return {"loss_train": loss_train, "loss_test": loss_test, "acc_train": acc_train, "acc_test": acc_test}
 
 
-def _signs(model: nn.Module) -> Tensor:
+def signs_of(model: nn.Module) -> Tensor:
     """True for each binary weight that is +1, in one vector; empty without binary layers."""
-    weights = [layer.weight.detach().flatten() for layer in binary_layers(model)]
-    return torch.cat(weights) >= 0 if weights else torch.empty(0, device=next(model.parameters()).device) >= 0
+    signs = [w.detach().flatten() >= 0 for w in latent_weights(model)]
+    return torch.cat(signs) if signs else torch.empty(0, dtype=torch.bool)
 
 
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
+def pixels_for(model: nn.Module, images: Tensor) -> Tensor:
+    """uint8 pixels -> float pixels in [0, 1], on the device and in the type of the model's parameters."""
+    return scale_pixels(images.to(_first_parameter(model).device)).to(_first_parameter(model))
 
 
-def _join_torchrun() -> None:
-    """Join the processes that `torchrun` started, if it did; a group that is there already stays its owner's."""
-    if dist.is_torchelastic_launched() and not dist.is_initialized():
-        dist.init_process_group()  # gloo on CPUs, NCCL on GPUs
-        atexit.register(dist.destroy_process_group)
+def _first_parameter(model: nn.Module) -> Tensor:
+    """It stands for the device and the type of all; of a model without any, those of a new tensor."""
+    return next(model.parameters(), torch.empty(0))
+
+
+def start_training_mode(model: nn.Module) -> None:
+    """A network that is in `eval` mode as a whole trains, but for frozen modules; any other keeps the modes it has."""
+    if model.training:
+        return
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Dropout takes no generator, so the global ones, of CPU and GPU, are seeded inside and given back as they were."""
     # Not with `seed` itself, from which the network's start was drawn: the first noise would repeat it.
     noise = int(torch.randint(2**63 - 1, (), generator=torch.Generator().manual_seed(seed)))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(noise + _rank())
+        torch.manual_seed(noise)
         yield
 
 
-def _device(name: str | None) -> torch.device:
-    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device == torch.device("cuda"):  # torchrun gives each process its own GPU
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))
-    return device
-
-
-def _check(config: TrainConfig, data: LabelledImages, model: nn.Module) -> None:
+def check_fit(config: TrainConfig, data: LabelledImages, model: nn.Module) -> None:
     """Run one image through the networks before the training starts, and compare the labels with what comes out."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"the model, {type(model).__name__}, has no parameters to train")
-    image = scale_pixels(data.train_images[:1].to(next(model.parameters()).device))
     labels = torch.cat([data.train_labels, data.test_labels])
     for network in (model, config.teacher) if config.teacher is not None else (model,):
-        with eval_mode(network.to(image.device)):
-            classes = network(image).shape[-1]
+        with eval_mode(network):
+            classes = network(pixels_for(network, data.train_images[:1])).shape[-1]
         if labels.min() < 0 or labels.max() >= classes:
             got, name = f"{labels.min()} to {labels.max()}", type(network).__name__
             raise ValueError(f"labels must be from 0 to {classes - 1}, the classes of {name}, got {got}")

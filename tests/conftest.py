@@ -1,10 +1,15 @@
-"""Shared fixtures: MNIST and parts of it."""
+"""Shared fixtures: MNIST and parts of it; and the order of the tests."""
 
 import pytest
 import torch
 from datasets import first
 
 import bnn_tutorial as bnn
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long comes first: of two processes, none works alone in the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("notebooks/", "tests/web/")))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import logging
 
 
 def on_config(config):
-    log = logging.getLogger("mkdocs")
-    log.setLevel(min(log.getEffectiveLevel(), logging.WARNING))
+    for name in ("mkdocs", "properdocs"):  # its successor has a logger of its own
+        log = logging.getLogger(name)
+        log.setLevel(min(log.getEffectiveLevel(), logging.WARNING))
     return config

@@ -114,7 +114,7 @@ def stand_in(monkeypatch, **attributes):
         def __init__(self, root, train, download):
             self.__dict__.update(attributes)
 
-    monkeypatch.setattr(module._torchvision().datasets, "Stand", Stand, raising=False)
+    monkeypatch.setattr(module.torchvision_datasets(), "Stand", Stand, raising=False)
 
 
 @pytest.mark.parametrize("targets", [[3, 4], torch.tensor([[3, 0], [4, 1]])])
@@ -130,6 +130,40 @@ def test_coloured_images_are_refused(tmp_path, monkeypatch):
         bnn.load_images("Stand", tmp_path)
 
 
+def test_images_that_lie_on_their_side_are_turned_upright(tmp_path):
+    raw = place(tmp_path, "EMNIST")
+    for file in sorted(raw.iterdir()):
+        split = "train" if "train" in file.name else "test"
+        file.rename(raw / f"emnist-digits-{split}-{file.name.split('-', 1)[1]}")
+    data, lying = bnn.load_images("EMNIST", tmp_path, split="digits"), np.arange(784).astype(np.uint8).reshape(28, 28)
+    assert data.train_images[0].tolist() == lying.T.ravel().tolist()
+
+
+def test_without_torchvision_load_images_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(ImportError, match="load_images needs torchvision: pip install torchvision"):
+        bnn.load_images("KMNIST", tmp_path)
+
+
+def test_without_lzma_only_mnist_is_missing():
+    code = """
+import sys
+sys.modules["lzma"] = sys.modules["_lzma"] = sys.modules["torch.distributed"] = None
+import bnn_tutorial as bnn
+try:
+    bnn.load_mnist()
+except ImportError as error:
+    print(error)
+images, labels = [[0, 255], [255, 0]], [0, 1]
+data = bnn.LabelledImages(*[bnn.data.np.array(x, t) for x, t in ((images, "uint8"), (labels, "int64"))] * 2)
+print(len(bnn.train(bnn.TrainConfig(epochs=2), data, bnn.binary_mlp((2, 2)), progress=False)[0]))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert out.stdout.splitlines() == [
+        "MNIST lies in an .xz file, and this Python was built without lzma: use another one", "2"
+    ], out.stderr  # fmt: skip
+
+
 def test_a_set_that_torchvision_does_not_have_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"torchvision\.datasets has no 'Fashion': expected a class such as"):
         bnn.load_images("Fashion", tmp_path)
@@ -143,7 +177,7 @@ def test_a_file_cut_short_is_refused(tmp_path):
 
 
 def test_a_missing_set_that_cannot_be_downloaded_is_a_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(module._torchvision().datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setattr(module.torchvision_datasets().FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(ValueError, match=r"can neither be read nor downloaded .*Error downloading train-images"):
         bnn.load_images("FashionMNIST", tmp_path)
 
@@ -189,6 +223,7 @@ IMAGES, LABELS = torch.zeros(3, 4, dtype=torch.uint8), torch.zeros(3, dtype=torc
         ((IMAGES, LABELS, IMAGES.reshape(3, 2, 2), LABELS), r"test_images must be uint8 .* got .*\(3, 2, 2\)"),
         ((IMAGES[:0], LABELS[:0], IMAGES, LABELS), r"train_images must be .* got .*\(0, 4\)"),
         ((IMAGES, LABELS[:2], IMAGES, LABELS), r"train_labels must be int64 of shape \(3,\), got .*\(2,\)"),
+        ((IMAGES.float().numpy(), LABELS, IMAGES, LABELS), "train_images must be uint8 .* got torch.float32"),
         ((IMAGES, LABELS, IMAGES, LABELS.int()), "test_labels must be int64 .* got torch.int32"),
         ((IMAGES, LABELS, IMAGES[:, :3], LABELS), r"the same number of pixels, got \(3, 4\) and \(3, 3\)"),
     ],
@@ -196,6 +231,21 @@ IMAGES, LABELS = torch.zeros(3, 4, dtype=torch.uint8), torch.zeros(3, dtype=torc
 def test_tensors_that_do_not_fit_together_are_refused(tensors, message):
     with pytest.raises(ValueError, match=message):
         bnn.LabelledImages(*tensors)
+
+
+def backwards_and_read_only(tensor):
+    array = tensor.numpy()[::-1]
+    array.flags.writeable = False
+    return array
+
+
+def test_arrays_of_numpy_become_tensors(tiny):
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    data = bnn.LabelledImages(*(backwards_and_read_only(getattr(tiny, name)) for name in names))
+    assert all(torch.equal(getattr(data, name), getattr(tiny, name).flip(0)) for name in names)
+    arrays, model = (data.test_images.numpy(), data.test_labels.numpy()), bnn.tutorial_mlp()
+    assert bnn.evaluate(model, *arrays) == bnn.evaluate(model, data.test_images, data.test_labels)
+    assert torch.equal(bnn.scale_pixels(arrays[0]), bnn.scale_pixels(data.test_images))
 
 
 @pytest.mark.parametrize("operators", ["there", "missing"])
@@ -210,7 +260,7 @@ for name in ("nms", "qnms"):
 import torch
 {define if operators == "there" else ""}
 from bnn_tutorial import data
-print(data._torchvision().datasets.MNIST.__name__, hasattr(data, "_operators"))
+print(data.torchvision_datasets().MNIST.__name__, hasattr(data, "_operators"))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     cured = operators == "missing" and not compiled_operators_load()

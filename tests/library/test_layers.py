@@ -7,6 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import weight_norm as old_weight_norm
 
 import bnn_tutorial as bnn
 
@@ -185,13 +187,55 @@ def test_pytorchs_convolution_names_the_input_that_it_expected():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: bnn.GenDense(0, 2), r"sizes must be at least 1, got a weight of shape \(2, 0\)"),
-        (lambda: bnn.GenDense(2, -1), "sizes must be at least 1"),
-        (lambda: bnn.GenConv2d(1, 1, kernel_size=0), "sizes must be at least 1"),
-        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, pool=0), "pool must be at least 1 .*, got 1, 0 and 0"),
-        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, padding=-1), "padding at least 0, got 1, 1 and -1"),
+        (lambda: bnn.GenDense(0, 2), "in_features must be one whole number, at least 1, got 0"),
+        (lambda: bnn.GenDense(2, -1), "out_features must be .* got -1"),
+        (lambda: bnn.GenDense(2.0, 1), "in_features must be .* got 2.0"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=0), "kernel_size must be .* got 0"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=(3, 3)), r"kernel_size must be one whole number, .* got \(3, 3\)"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, stride=(2, 2)), r"stride must be .* got \(2, 2\)"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, pool=0), "pool must be .* got 0"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, pool=None), "pool must be .* got None"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, padding=-1), "padding must be .* at least 0, got -1"),
+        (lambda: bnn.GenConv2d(1, 1, kernel_size=3, padding="same"), "padding must be .* got 'same'"),
     ],
 )
 def test_impossible_sizes_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+PARAMETRISED = {
+    "weight_norm": parametrizations.weight_norm,
+    "old weight_norm": old_weight_norm,
+    "spectral_norm": parametrizations.spectral_norm,
+    "prune": lambda layer: prune.l1_unstructured(layer, "weight", amount=0.5),
+}
+USES = {
+    "forward": lambda layer: layer(torch.ones(1, 8)),
+    "clamp": bnn.clamp_latent_weights_,
+    "flips": bnn.latent_weights,
+    "count": lambda layer: bnn.summary(layer, (8,)),
+    "keep": bnn.kept_weights,
+    "Bop": lambda layer: bnn.Bop(layer, 0.1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("how", PARAMETRISED)
+def test_one_bit_of_a_computed_weight_is_refused(how, use):
+    layer = PARAMETRISED[how](bnn.GenDense(8, 4, forward_map=partial(bnn.binary_linear)))
+    with pytest.raises(ValueError, match="one-bit weights that are computed from other tensors, by a parametrisation"):
+        USES[use](layer)
+
+
+def test_zeros_of_pruning_stay_zeros_where_weights_are_ternary():
+    layer = PARAMETRISED["prune"](bnn.GenDense(8, 4, forward_map=bnn.ternary_linear))
+    assert (bnn.kept_weights(layer).levels == 0).sum() >= 16
+    assert layer(torch.eye(8)).eq(layer.bias).sum() >= 16
+
+
+def test_a_layer_takes_weights_from_outside():
+    layer = bnn.GenDense(8, 4, forward_map=bnn.binary_linear)
+    y = torch.func.functional_call(layer, {"weight": -torch.ones(4, 8), "bias": torch.zeros(4)}, torch.ones(1, 8))
+    assert y.tolist() == [[-8] * 4]

@@ -1,15 +1,17 @@
 """`python -m bnn_tutorial` as a user types it."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 import bnn_tutorial as bnn
 from bnn_tutorial.__main__ import main
 
-
-@pytest.fixture(autouse=True)
-def headless(monkeypatch):
-    monkeypatch.setenv("MPLBACKEND", "agg")
+ROOT = Path(bnn.__file__).parents[1]
 
 
 def test_command_prints_the_table_beside_benders_and_saves_the_plots(tmp_path, capsys):
@@ -35,7 +37,8 @@ def test_command_repeats_what_the_library_computes(tmp_path):
     [
         (["--epochs", "0"], "epochs must be a whole number, at least 1, got 0"),
         (["--epochs", "two"], "argument --epochs: invalid int value: 'two'"),
-        (["--output", "/dev/null/build"], "Not a directory"),
+        (["--output", "/dev/null/build"], "cannot write to /dev/null/build: Not a directory; choose another --output"),
+        (["--output", "/proc"], "cannot write to /proc: "),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, message, capsys):
@@ -43,6 +46,30 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, message, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_output_file_that_cannot_be_written_is_noticed_before_the_training(tmp_path, capsys):
+    (tmp_path / "weights.png").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        main(["--output", str(tmp_path)])
+    assert stop.value.code == 2
+    assert f"cannot write to {tmp_path}: Is a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
+def test_the_command_runs_without_docstrings_and_with_a_notebooks_backend(tmp_path, backend):
+    code = """
+from bnn_tutorial import __main__ as command, data
+whole = data.load_mnist()
+parts = (whole.train_images[:64], whole.train_labels[:64], whole.test_images[:64], whole.test_labels[:64])
+command.load_mnist = lambda: data.LabelledImages(*parts, name="a part of MNIST")
+command.main(["--epochs", "1"])
+"""
+    options = {"cwd": tmp_path, "capture_output": True, "text": True}
+    environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-OO", "-c", code], env=environment, **options)
+    assert run.returncode == 0, run.stderr
+    assert len(list((tmp_path / "build").iterdir())) == 5
 
 
 def test_help_explains_each_option(capsys):

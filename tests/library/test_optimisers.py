@@ -1,5 +1,6 @@
 """Bop against the paper's algorithm written once more, and its Adam against PyTorch's."""
 
+import pickle
 from copy import deepcopy
 
 import numpy as np
@@ -66,12 +67,33 @@ def test_bop_goes_on_from_its_state(generator):
     for i, gradient in enumerate(gradients):
         if i == 3:  # from here on another one does the same
             second.load_state_dict(first.state_dict())
-            again = bnn.Bop(second, 0.1, adaptivity=0.2, threshold=0.3)
+            again = bnn.Bop(second, 0.1)
             again.load_state_dict(deepcopy(bop.state_dict()))
         for layer, optimizer in ((first, bop), (second, again)) if i >= 3 else ((first, bop),):
             layer.weight.grad = gradient.clone()
             optimizer.step()
     assert torch.equal(first.weight, second.weight)
+
+
+def test_a_copied_bop_steps_as_the_original(generator):
+    layer = bnn.GenDense(6, 5, forward_map=bnn.binary_linear, bias=False, generator=generator)
+    bop = bnn.Bop(layer, 0.1, adaptivity=0.2, threshold=0.3)
+    copied, again = deepcopy((layer, bop))
+    assert again.param_groups[0]["threshold"] == 0.3
+    for gradient in torch.randn(6, 5, 6, generator=generator):
+        layer.weight.grad, copied.weight.grad = gradient.clone(), gradient.clone()
+        bop.step()
+        again.step()
+    assert torch.equal(layer.weight, copied.weight)
+    assert pickle.loads(pickle.dumps(bop)).state_dict().keys() == bop.state_dict().keys()
+
+
+def test_bop_leaves_frozen_weights_alone(generator):
+    model = bnn.binary_mlp((4, 3, 2), generator=generator)
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.clone()
+    bnn.Bop(model, 0.1)
+    assert torch.equal(model[0].weight, before)
 
 
 @pytest.mark.parametrize("bad", [{"adaptivity": 0}, {"adaptivity": 1.1}, {"threshold": -1e-9}])

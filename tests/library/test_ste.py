@@ -181,3 +181,35 @@ def test_most_likely_replaces_the_draw_and_nothing_else():
     with_generator = partial(bnn.stochastic_sign_ste, generator=torch.Generator())
     assert bnn.most_likely(bnn.stochastic_sign_ste) is bnn.most_likely(with_generator) is bnn.sign_ste
     assert bnn.most_likely(bnn.approx_sign) is bnn.approx_sign
+
+
+@pytest.mark.parametrize("in_dims", [(None, 0), (0, None), (0, 0)])
+def test_straight_through_works_where_one_side_is_batched(in_dims):
+    q, x = torch.randn(3, 4), torch.randn(3, 4)
+    sides = [t if d == 0 else t[0] for t, d in zip((q, x), in_dims, strict=True)]
+    y = torch.func.vmap(bnn.straight_through, in_dims)(*sides)
+    assert torch.equal(y, q if in_dims[0] == 0 else q[0].expand(3, 4))
+    slope = torch.func.vmap(torch.func.grad(lambda q, x: bnn.straight_through(q, x**2).sum(), argnums=1), in_dims)
+    torch.testing.assert_close(slope(*sides), 2 * (x if in_dims[1] == 0 else x[0].expand(3, 4)))
+
+
+@pytest.mark.parametrize("randomness", ["different", "same"])
+def test_random_signs_of_one_tensor_can_be_drawn_in_a_batch(randomness):
+    x = torch.zeros(50)
+    draw = torch.func.vmap(lambda _: bnn.stochastic_sign_ste(x), randomness=randomness)
+    y = draw(torch.zeros(20))
+    assert y.shape == (20, 50)
+    assert y.unique().tolist() == [-1, 1]
+    assert (y == y[0]).all() == (randomness == "same")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")  # PyTorch's forward mode uses it itself
+@pytest.mark.parametrize("estimator", [*SIGNS, bnn.stochastic_sign_ste, bnn.quantised_relu])
+def test_transforms_of_torch_func_agree_with_backward(estimator):
+    x = torch.linspace(-2, 2, 9)
+    expected = gradient(estimator, x)
+    torch.testing.assert_close(torch.func.grad(lambda x: estimator(x).sum())(x), expected)
+    _, forward_mode = torch.func.jvp(estimator, (x,), (torch.ones_like(x),))
+    torch.testing.assert_close(forward_mode, expected)
+    torch.testing.assert_close(torch.func.jacrev(estimator)(x), expected.diag())
+    torch.testing.assert_close(torch.func.jacfwd(estimator, randomness="same")(x), expected.diag())

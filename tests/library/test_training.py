@@ -70,6 +70,85 @@ def test_last_row_is_the_returned_model(tiny):
     assert (loss, accuracy) == tuple(history[["loss_test", "acc_test"]].iloc[-1])
 
 
+@pytest.mark.parametrize("clamp", ["epoch", "step", None])
+def test_last_row_is_the_returned_model_where_sizes_of_weights_count(tiny, clamp):
+    model = bnn.binary_mlp(forward_map=bnn.scaled_binary_linear, normalise=False)
+    history, _ = train(tiny, model, clamp=clamp, learning_rate=0.5)
+    again = bnn.evaluate(model, tiny.test_images, tiny.test_labels)
+    assert again == tuple(history[["loss_test", "acc_test"]].iloc[-1])
+
+
+FREEZE = {
+    "frozen and in eval mode": lambda m: m[0].requires_grad_(False).eval(),
+    "norm in eval mode, the rest frozen": lambda m: (m[0].requires_grad_(False), m[0].norm.eval()),
+    "frozen, then all in eval mode": lambda m: (m[0].requires_grad_(False), m.eval()),
+}
+
+
+@pytest.mark.parametrize("how", FREEZE)
+@pytest.mark.parametrize("optimizer", [bnn.adam, bnn.Bop])
+@pytest.mark.parametrize("clamp", ["epoch", "step"])
+def test_frozen_parts_stay_as_they_are(tiny, how, optimizer, clamp):
+    model = bnn.binary_mlp((784, 20, 20, 10))
+    nn.init.uniform_(model[0].weight, -3, 3)
+    FREEZE[how](model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train(tiny, model, clamp=clamp, optimizer=optimizer)
+    moved = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"1", "2"}
+    assert [m.training for m in (model, model[0].norm, model[1].norm)] == [True, False, True]
+
+
+def test_a_norm_in_eval_mode_keeps_its_statistics_while_the_rest_trains(tiny):
+    model = bnn.binary_mlp((784, 20, 10))
+    model[0].norm.eval()
+    train(tiny, model)
+    assert model[0].norm.num_batches_tracked == 0 < model[1].norm.num_batches_tracked
+
+
+def test_a_network_in_eval_mode_is_trained(tiny):
+    model = bnn.binary_mlp((784, 20, 10)).eval()
+    train(tiny, model)
+    assert all(layer.norm.num_batches_tracked > 0 for layer in model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_networks_of_other_types_are_trained_and_evaluated(tiny, dtype):
+    model = bnn.binary_mlp((784, 20, 10), dropout=0.1).to(dtype)
+    history, _ = train(tiny, model, learning_rate=0.01, epochs=5, teacher=bnn.tutorial_mlp())
+    assert history["loss_train"].notna().all()
+    assert model[0].weight.dtype == dtype
+
+
+def test_a_default_type_of_64_bits_is_followed(tiny):
+    torch.set_default_dtype(torch.float64)
+    try:
+        history, model = train(tiny, augment=bnn.random_affine, teacher=bnn.binary_mlp())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert model[0].weight.dtype == torch.float64
+    assert history.notna().all(axis=None)
+
+
+def test_evaluation_of_no_images_or_too_few_labels_is_refused(tiny):
+    for images, labels in ((0, 0), (5, 4)):
+        with pytest.raises(ValueError, match=f"expected at least one image, .*, got {images} and {labels}"):
+            bnn.evaluate(bnn.tutorial_mlp(), tiny.test_images[:images], tiny.test_labels[:labels])
+
+
+def test_a_network_without_parameters_is_evaluated(tiny):
+    assert bnn.evaluate(nn.Flatten(), tiny.test_images, tiny.test_labels)[1] < 0.1
+
+
+def test_checks_move_nothing(tiny):
+    teacher = Oracle(digit=0, classes=3)
+    teacher.to = lambda *_: pytest.fail("moved")
+    model = bnn.tutorial_mlp()
+    model.to = teacher.to
+    with pytest.raises(ValueError, match="labels must be"):
+        train(tiny, model, teacher=teacher)
+
+
 @pytest.mark.parametrize(("clamp", "bounded"), [("epoch", True), ("step", True), (None, False)])
 def test_clamp_bounds_the_latent_weights(tiny, clamp, bounded):
     _, model = train(tiny, clamp=clamp, learning_rate=0.5)

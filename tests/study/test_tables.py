@@ -13,11 +13,13 @@ from study import (
     closing_the_gap,
     controls,
     estimators,
+    optimisers,
     recipes,
     records,
     records_choices,
     runner,
     windows,
+    worth,
     worth_28x28,
 )
 
@@ -30,7 +32,7 @@ class Stored(NamedTuple):
 
 TABLES = {
     module.__name__: Stored(module.RESULTS, module.RECIPES)
-    for module in (controls, estimators, windows, closing_the_gap, records, binarise, worth, worth_28x28)
+    for module in (controls, estimators, windows, closing_the_gap, records, binarise, worth_28x28)
 } | {
     "choices": Stored(choices.RESULTS, choices.RECIPES, True),
     "records_choices": Stored(records_choices.RESULTS, records_choices.RECIPES, True),
@@ -42,6 +44,13 @@ TABLES = {
 @pytest.fixture(params=TABLES.values(), ids=TABLES)
 def stored(request):
     return request.param
+
+
+@pytest.mark.parametrize("study", [optimisers, worth], ids=lambda module: module.__name__)
+def test_what_rows_there_are_of_a_study_that_goes_on_were_computed_with_its_recipes(study):
+    table = pd.read_csv(study.RESULTS) if study.RESULTS.exists() else pd.DataFrame(columns=["name", "settings"])
+    for name, settings in zip(table["name"], table["settings"], strict=True):
+        assert study.RECIPES[name].settings() == settings
 
 
 def test_every_run_has_its_row_and_was_computed_with_its_settings(stored):

@@ -5,7 +5,6 @@ import math
 from functools import partial
 from operator import attrgetter
 
-import pandas as pd
 import pytest
 import torch
 from datasets import first
@@ -97,9 +96,3 @@ def test_networks_side_by_side_are_trained_as_one_by_one(kind, full):
         for layer, same in zip(model, alone, strict=True):
             for name in ("weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"):
                 torch.testing.assert_close(attrgetter(name)(layer), attrgetter(name)(same), atol=1e-4, rtol=1e-3)
-
-
-def test_rows_and_recipes_agree():
-    table = pd.read_csv(worth.RESULTS) if worth.RESULTS.exists() else pd.DataFrame(columns=["name", "settings"])
-    for name, settings in zip(table["name"], table["settings"], strict=True):
-        assert worth.RECIPES[name].settings() == settings
