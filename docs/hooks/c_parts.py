@@ -1,4 +1,4 @@
-"""The parts of a C file, which the Playground fills in as `bnn_tutorial.export.c` does, are published beside its script."""
+"""The parts of a C file are published beside the script that fills them in, as `bnn_tutorial.export.c` does."""
 
 from __future__ import annotations
 

@@ -2,30 +2,20 @@
 
 import json
 import re
-from functools import partial
-from hashlib import sha256
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors import safe_open
 from safetensors.numpy import load_file
-from safetensors.numpy import save as to_safetensors
 from screens import DESKTOP, PHONE, VIEWS
-from torch import nn
 
-import bnn_tutorial as bnn
 from bnn_tutorial import packed
-from docs.web.make import golden, handwriting
+from docs.web.make import golden, handwriting, recipe
 from docs.web.make.examples import FILE as EXAMPLES
 from docs.web.make.examples import choose
 from docs.web.make.prepare import prepare_picture, prepare_strokes
 
-ROOT = Path(__file__).parents[2]
-DEMO = ROOT / "docs" / "web" / "draw"
-MODEL = DEMO / "model.safetensors"
+MODEL = recipe.FILES["w1a8"]
 MODULES = """async () => {
   const names = ["draw/drawing", "draw/sketch"];
   const modules = names.map((name) => import(new URL(`../web/${name}.js`, location)));
@@ -410,18 +400,18 @@ def flipped(content):
     ],
 )
 def test_a_damaged_network_is_refused_with_a_reason(page, damage, reason):
-    put(page, "model.safetensors", damage(MODEL.read_bytes()))
+    put(page, "w1a8.safetensors", damage(MODEL.read_bytes()))
     page.goto("draw/")
-    fault = page.get_by_role("alert").filter(has_text="This page cannot read digits now: model.safetensors")
+    fault = page.get_by_role("alert").filter(has_text="This page cannot read digits now: w1a8.safetensors")
     fault.wait_for(timeout=10_000)
     assert reason in fault.text_content()
     assert not page.locator(".draw-paper").is_visible()
 
 
 def test_a_network_that_is_not_there_is_reported(page):
-    page.route("**/web/draw/model.safetensors", lambda route: route.fulfill(status=404))
+    page.route("**/web/draw/w1a8.safetensors", lambda route: route.fulfill(status=404))
     page.goto("draw/")
-    page.get_by_role("alert").filter(has_text="model.safetensors is missing or damaged").wait_for(timeout=10_000)
+    page.get_by_role("alert").filter(has_text="w1a8.safetensors is missing or damaged").wait_for(timeout=10_000)
     assert "the server answered 404" in page.get_by_role("alert").text_content()
 
 
@@ -461,6 +451,6 @@ def test_over_plain_http_from_another_machine_all_but_the_digest_is_checked(page
     page.goto(f"{elsewhere}draw/")
     page.locator(READY).wait_for(timeout=10_000)
     assert page.evaluate("crypto.subtle === undefined")
-    put(page, "model.safetensors", MODEL.read_bytes()[:-100])
+    put(page, "w1a8.safetensors", MODEL.read_bytes()[:-100])
     page.reload()
     page.get_by_role("alert").filter(has_text="in bytes").wait_for(timeout=10_000)
