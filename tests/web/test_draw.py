@@ -303,22 +303,47 @@ def test_the_answer_is_spoken_once_the_pen_rests(draw):
     assert draw.evaluate("heard") == [part(draw, "verdict")]
 
 
-def test_logits_and_bits_are_shown_as_python_computes_them(draw):
+def choose_network(page, name):
+    page.locator(f"input[value={name}]").check()
+    size = f"{recipe.FILES[name].stat().st_size:,} bytes"
+    page.locator("[data-part=file]", has_text=size).wait_for()
+    return packed.PackedNetwork.load(recipe.FILES[name])
+
+
+SHADES = """() => [...document.querySelectorAll("figure canvas:not([data-part])")].map((canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return [...data].filter((_, i) => i % 4 === 3); })"""
+
+
+@pytest.mark.parametrize("name", recipe.FILES)
+def test_logits_and_hidden_values_are_shown_as_python_computes_them(draw, name):
+    network = choose_network(draw, name)
     draw_strokes(draw, ONE)
-    network, image = packed.PackedNetwork.load(MODEL), ink(draw)[None]
+    image = ink(draw)[None]
     logits = [f"{logit:.1f}".replace("-", "−") for logit in network.logits(image)[0]]
     shown = draw.locator(".draw-bars small").all_text_contents()
     assert [a.replace("−0.0", "0.0") for a in shown] == [a.replace("−0.0", "0.0") for a in logits]
-    script = """() => [...document.querySelectorAll("figure canvas:not([data-part])")].map((canvas) => {
-      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-      return [...data].filter((_, i) => i % 4 === 3).map((opacity) => opacity === 255); })"""
-    assert draw.evaluate(script) == [bits[0].tolist() for bits in network.hidden(image)]
+    for shades, values in zip(draw.evaluate(SHADES), network.hidden(image), strict=True):
+        values = values[0].astype(int)
+        expected = 255 * values // max(1, values.max())
+        assert sorted(filter(None, shades)) == sorted(expected[expected > 0].ravel())
+        assert shades == expected.tolist() if values.ndim == 1 else shades[: len(values)] == expected[0, :, 0].tolist()
 
 
-def test_the_size_that_is_shown_is_that_of_the_file(draw):
-    weights = int(packed.PackedNetwork.load(MODEL).summary().loc["total", "one_bit_weights"])
+@pytest.mark.parametrize("name", recipe.FILES)
+def test_the_size_that_is_shown_is_that_of_the_network(draw, name):
+    weights = int(choose_network(draw, name).summary().loc["total", "weights"])
     assert part(draw, "weights") == f"{weights:,} bits"
-    assert part(draw, "file") == f"{MODEL.stat().st_size:,} bytes"
+
+
+def test_where_the_other_network_is_missing_the_first_reads_on(draw):
+    draw.route("**/w1a1.safetensors", lambda route: route.fulfill(status=404))
+    draw.locator("input[value=w1a1]").click()
+    status = draw.locator("[data-part=network-status]", has_text="w1a1.safetensors is missing or damaged")
+    status.wait_for()
+    assert draw.locator("input[value=w1a8]").is_checked()
+    draw_strokes(draw, ONE)
+    assert part(draw, "verdict").startswith("It reads a 1")
 
 
 @pytest.mark.parametrize(("size", "scheme"), VIEWS)

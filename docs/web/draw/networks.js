@@ -20,8 +20,8 @@ export class Networks {
     this.choices = /** @type {HTMLElement} */ (root.querySelector("[data-part=networks]"));
     this.load = load;
     this.use = use;
-    this.choices.addEventListener("change", ({ target }) =>
-      this.choose(/** @type {HTMLInputElement} */ (target).value).catch(({ message }) => this.say(`${message}.`)));
+    this.chosen = "";
+    this.choices.addEventListener("change", ({ target }) => this.change(/** @type {HTMLInputElement} */ (target).value));
   }
 
   /** The reader's network reads if there is one, else the shipped one that stands first. */
@@ -31,15 +31,31 @@ export class Networks {
     await this.choose(this.file ? YOURS : first.value);
   }
 
+  /** Where the other network does not come, the one that was chosen reads on. @param {string} name */
+  async change(name) {
+    this.say("");
+    try {
+      await this.choose(name);
+    } catch (error) {
+      this.say(`${error instanceof Error ? error.message : error}.`);
+      this.check(this.chosen);
+    }
+  }
+
   /** The browser keeps the reader's own as long as it is chosen. @param {string} name */
   async choose(name) {
-    const { file } = this;
-    this.say("");
-    const network = name === YOURS && file ? { content: await readNetwork(file), bytes: file.length } : await this.load(name);
-    if (file && name === YOURS) keep(file);
+    const file = name === YOURS ? this.file : null;
+    const network = file ? { content: await readNetwork(file), bytes: file.length } : await this.load(name);
+    if (file) keep(file);
     else forget();
-    for (const input of this.choices.querySelectorAll("input")) input.checked = input.value === name;
+    this.chosen = name;
+    this.check(name);
     this.use(network);
+  }
+
+  /** @param {string} name */
+  check(name) {
+    for (const input of this.choices.querySelectorAll("input")) input.checked = input.value === name;
   }
 
   /** @returns {Promise<Uint8Array | null>} its file */
