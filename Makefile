@@ -32,7 +32,7 @@ $(FOR_TUTORIAL): pyproject.toml constraints.txt
 	touch $@
 
 $(FOR_TEST): $(FOR_TUTORIAL) package.json
-	$(INSTALL) ".[packed,export,chip,study,bench,notebooks,docs,successor,test]"
+	$(INSTALL) ".[packed,export,chip,circuit,study,bench,notebooks,docs,successor,test]"
 	@$(NPM) || echo "No TypeScript (npm is missing, or it failed): the test that needs it will be skipped"
 	touch $@
 

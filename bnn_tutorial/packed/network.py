@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,13 +121,7 @@ class PackedNetwork:
         threads = min(torch.get_num_threads(), len(chunks))
         if threads == 1:
             return list(map(run, chunks))
-        # New threads, each of which asks PyTorch for one thread: nothing is shared with other callers, or with a
-        # process that this one was forked from, so that nothing waits for a thread that is not there.
-        try:
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return list(pool.map(run, chunks))
-        finally:
-            torch.set_num_threads(torch.get_num_threads())  # new threads of others shall not inherit the 1
+        return list(_pool(os.getpid(), threads).map(run, chunks))
 
     def _checked(self, examples: Array | torch.Tensor) -> Array:
         x, features = np.asarray(examples), math.prod(self.shape)
@@ -148,6 +145,26 @@ class PackedNetwork:
         return [x := step(x) for step in self._steps]
 
 
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads of our own, each of which lets PyTorch compute alone: no other's threads have to be there.
+
+    A process that was forked begins anew, since threads do not come along.
+    """
+    started = Barrier(threads + 1)
+
+    def start():
+        torch.set_num_threads(1)
+        started.wait()
+
+    before, pool = torch.get_num_threads(), ThreadPoolExecutor(threads, initializer=start)
+    for _ in range(threads):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(before)  # or else the threads that others start would inherit the 1
+    return pool
+
+
 class _Step:
     """A layer made ready: its weights in the order in which its input lies.
 
@@ -165,6 +182,8 @@ class _Step:
             rows = by_place.reshape(len(by_place), -1)
             self.product = kernels.ByteProducts(rows, layer.of_bytes)
         self.width = rows.shape[1]
+        if layer.activation == "sign":
+            self.threshold = layer.threshold - self.product.added
         self.bytes = math.prod(layer.places(shape)) * (self.width * (8 if self.of_bits else 1) + 4 * len(rows))
 
     def __call__(self, x: Array) -> Array:
@@ -183,11 +202,11 @@ class _Step:
             sums = self.product(windows.reshape(math.prod(places), self.width)).reshape(*places, len(layer.levels))
             sums = _pooled(sums, layer) if layer.pooled else sums
         if layer.activation == "logits":
-            return sums
+            return sums + self.product.added
         if layer.activation == "sign":
-            return kernels.signs(sums, layer.threshold)
-        flat = sums.reshape(-1, sums.shape[-1])
-        return kernels.codes(flat, layer.multiplier, layer.offset, layer.point, layer.top).reshape(sums.shape)
+            return kernels.signs(sums, self.threshold)
+        numbers = self.product.added, layer.multiplier, layer.offset, layer.point, layer.top
+        return kernels.codes(sums.reshape(-1, sums.shape[-1]), *numbers).reshape(sums.shape)
 
 
 def _pooled(sums: Array, layer: FoldedLayer) -> Array:
