@@ -309,18 +309,18 @@ def test_the_draw_page_reads_with_it_and_back_with_the_shipped_one(trained, down
     press(trained, "use")
     page = trained.context.new_page()
     page.goto("draw/")
-    yours = page.get_by_label("yours, trained on 300 digits of MNIST and 2 drawn ones")
+    yours = page.get_by_label("your network, trained on 300 digits of MNIST and 2 drawn ones")
     yours.wait_for()
     size = (downloads / "my_digits.safetensors").stat().st_size
     assert page.locator("[data-part=file]").text_content() == f"{size:,} bytes"
-    page.get_by_label("8-bit activations").check()
+    page.get_by_label("8 bits", exact=True).check()
     page.locator("[data-part=file]", has_text=f"{MODEL.stat().st_size:,} bytes").wait_for()
     assert page.locator(".draw-inside figure").count() == len(packed.PackedNetwork.load(MODEL).layers)
     yours.check()
-    page.get_by_label("8-bit activations").check()
+    page.get_by_label("8 bits", exact=True).check()
     page.reload()
     page.locator(".draw[data-state=ready]").wait_for()
-    assert page.get_by_role("radio").count() == 2
+    assert page.locator(".draw-networks input").count() == 2
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])

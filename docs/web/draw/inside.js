@@ -78,7 +78,7 @@ export class Inside {
       times.push(microseconds(() => this.network.predict(pixels)));
     }
     times.sort((a, b) => a - b);
-    this.write("time", `${Math.round(times[(ROUNDS - 1) / 2])} µs`);
+    this.write("time", `${Math.round(times[(ROUNDS - 1) / 2]).toLocaleString("en")} µs`);
   }
 }
 

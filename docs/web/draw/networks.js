@@ -20,7 +20,7 @@ export class Networks {
     this.choices = /** @type {HTMLElement} */ (root.querySelector("[data-part=networks]"));
     this.load = load;
     this.use = use;
-    this.chosen = "";
+    this.chosen = this.wanted = "";
     this.choices.addEventListener("change", ({ target }) => this.change(/** @type {HTMLInputElement} */ (target).value));
   }
 
@@ -45,7 +45,9 @@ export class Networks {
   /** The browser keeps the reader's own as long as it is chosen. @param {string} name */
   async choose(name) {
     const file = name === YOURS ? this.file : null;
+    this.wanted = name;
     const network = file ? { content: await readNetwork(file), bytes: file.length } : await this.load(name);
+    if (this.wanted !== name) return; // another one was chosen meanwhile
     if (file) keep(file);
     else forget();
     this.chosen = name;
@@ -68,7 +70,7 @@ export class Networks {
       const { data = "digits" } = readProvenance(file);
       const input = Object.assign(document.createElement("input"), { type: "radio", name: "network", value: YOURS });
       const label = document.createElement("label");
-      label.append(input, ` yours, trained on ${data}`);
+      label.append(input, ` your network, trained on ${data}`);
       this.choices.append(label);
       return file;
     } catch (error) {

@@ -32,7 +32,7 @@ export async function toC(layers, name, provenance) {
     used.add(isCounted ? "count" : "tables");
     texts.push(isCounted ? array("uint32_t", `net_weights_${i}`, words(layer)) : tables(parts.table_layer, i, layer, x.group));
     calls.push(isCounted
-      ? `net_count(${x.name}, ${layer.shape[1]}, ${x.size}, net_weights_${i}, ${count}, s);`
+      ? `net_count(${x.name}, ${layer.shape[1]}, ${Math.floor(x.size / 3)}, ${x.size % 3}, net_weights_${i}, ${count}, s);`
       : `net_layer_${i}(${x.name}, s);`);
     if (layer.activation === "sign") {
       used.add("signs");
