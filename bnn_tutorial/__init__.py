@@ -4,58 +4,22 @@ Here is the tutorial: estimators, forward maps, layers, networks, training, plot
 `bnn_tutorial.packed`, and what is written for others in `bnn_tutorial.export`; each is imported on its own.
 """
 
-# ruff: noqa: F401
+# ruff: noqa: F401, I001
+# fmt: off
 from . import plots
 from .augmentation import random_affine
 from .bender import bender_history, beside_bender
 from .costs import summary
 from .data import LabelledImages, hold_out, load_images, load_mnist, scale_pixels
-from .forward_maps import (
-    ForwardMap,
-    KeptWeights,
-    binary_conv2d,
-    binary_linear,
-    binary_weights,
-    conv2d,
-    keeps,
-    kept_weights,
-    linear,
-    quantised_conv2d,
-    quantised_linear,
-    quantised_weights,
-    scaled_binary_conv2d,
-    scaled_binary_linear,
-    scaled_binary_weights,
-    stochastic_binary_linear,
-    ternary_conv2d,
-    ternary_linear,
-    ternary_weights,
-    weight_bits,
-)
-from .layers import (
-    BinaryInput,
-    GenConv2d,
-    GenDense,
-    QuantisedInput,
-    binary_layers,
-    clamp_latent_weights_,
-    eval_mode,
-    latent_weights,
-)
+from .forward_maps import ForwardMap, KeptWeights, keeps, kept_weights, weight_bits
+from .forward_maps import binary_weights, quantised_weights, scaled_binary_weights, ternary_weights
+from .forward_maps import binary_linear, linear, quantised_linear, scaled_binary_linear, stochastic_binary_linear
+from .forward_maps import binary_conv2d, conv2d, quantised_conv2d, scaled_binary_conv2d, ternary_conv2d, ternary_linear
+from .layers import BinaryInput, GenConv2d, GenDense, QuantisedInput
+from .layers import binary_layers, clamp_latent_weights_, eval_mode, latent_weights
 from .losses import Loss, cross_entropy, squared_hinge
 from .models import binary_convnet, binary_mlp, tutorial_mlp
 from .optimisers import Bop, adam
-from .ste import (
-    approx_sign,
-    clipped_sign_ste,
-    hard_sigmoid,
-    most_likely,
-    quantised_relu,
-    sign,
-    sign_ste,
-    stochastic_sign_ste,
-    straight_through,
-    swish_sign,
-    tanh_sign,
-)
+from .ste import sign, sign_ste, straight_through, clipped_sign_ste, hard_sigmoid, stochastic_sign_ste
+from .ste import approx_sign, most_likely, quantised_relu, swish_sign, tanh_sign
 from .training import TrainConfig, evaluate, train

@@ -218,7 +218,7 @@ def binary_layers(model: nn.Module) -> list[nn.Module]:
 
 def latent_weights(model: nn.Module) -> list[nn.Parameter]:
     """The latent weights of the binary layers, in order; what several layers share, once."""
-    return list({layer.weight: None for layer in binary_layers(model)})
+    return list({layer.weight: None for layer in binary_layers(model)})  # ty: ignore[invalid-explicit-return]
 
 
 def clamp_latent_weights_(model: nn.Module) -> None:
@@ -251,9 +251,14 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def is_whole(n: object, least: int) -> bool:
+    """Whether n is a whole number, of Python's or NumPy's, and at least `least`."""
+    return isinstance(n, Integral) and not isinstance(n, bool) and n >= least
+
+
 def _check_whole(least: int, **sizes: int) -> None:
     for name, size in sizes.items():
-        if not isinstance(size, Integral) or isinstance(size, bool) or size < least:
+        if not is_whole(size, least):
             raise ValueError(f"{name} must be one whole number, at least {least}, got {size!r}")
 
 

@@ -197,7 +197,7 @@ def most_likely(estimator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Ten
 
 
 def _window(x: Tensor, clip: float) -> Tensor:
-    """x clipped to [-clip, clip], slope 1 where |x| <= clip; PyTorch's has 0 at its edges, so they lie a bit further."""
+    """x clipped to [-clip, clip], slope 1 where |x| <= clip; PyTorch's is 0 at the edges, so these lie beyond."""
     _check_float(x)
     _check_positive("clip", clip)
     edge = clip * (1 + torch.finfo(x.dtype).eps)

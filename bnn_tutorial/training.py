@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from .data import LabelledImages, as_tensor, load_mnist, scale_pixels
-from .layers import clamp_, eval_mode, latent_weights
+from .layers import clamp_, eval_mode, is_whole, latent_weights
 from .losses import Loss, cross_entropy
 from .models import tutorial_mlp
 from .optimisers import adam
@@ -67,31 +67,28 @@ class TrainConfig:
     device: str | None = None
 
     def __post_init__(self):
-        least_one = "a whole number, at least 1", lambda n: _is_whole(n, 1)
+        function = "a function", callable
+        optional = "None or a function", lambda f: f is None or callable(f)
         positive = "positive and finite", lambda x: isinstance(x, Real) and 0 < x < math.inf
-        none_or_function = "None or a function", lambda f: f is None or callable(f)
+        counted = "a whole number, at least 1", lambda n: is_whole(n, 1)
         rules = {
-            "epochs": least_one,
-            "batch_size": least_one,
+            "epochs": counted,
+            "batch_size": counted,
             "learning_rate": positive,
             "temperature": positive,
+            "loss": function,
+            "optimizer": function,
+            "schedule": optional,
+            "augment": optional,
             "clamp": ('"epoch", "step" or None', lambda when: when in ("epoch", "step", None)),
-            "schedule": none_or_function,
-            "augment": none_or_function,
-            "loss": ("a function", callable),
-            "optimizer": ("a function", callable),
             "teacher": ("None or a network", lambda m: m is None or isinstance(m, nn.Module)),
-            "score_images": ("None or a whole number, at least 1", lambda n: n is None or _is_whole(n, 1)),
-            "seed": ("a whole number from 0 to 2**63 - 1", lambda n: _is_whole(n, 0)),
+            "score_images": ("None or a whole number, at least 1", lambda n: n is None or is_whole(n, 1)),
+            "seed": ("a whole number from 0 to 2**63 - 1", lambda n: is_whole(n, 0) and n < 2**63),
         }
         for name, (expected, fits) in rules.items():
             if not fits(value := getattr(self, name)):
                 raise ValueError(f"{name} must be {expected}, got {value!r}")
         torch.empty(0, device=self.device)  # PyTorch says what is wrong with a device
-
-
-def _is_whole(n: object, least: int) -> bool:
-    return isinstance(n, Integral) and not isinstance(n, bool) and least <= n < 2**63
 
 
 def evaluate(
@@ -178,11 +175,8 @@ def train(
     with seeded(config.seed, device), tqdm(total=steps, unit="step", disable=not progress) as bar:
         try:
             for epoch in range(1, config.epochs + 1):
-                signs, start = signs_of(model), time.perf_counter()
-                train_epoch(config, model, batches(config, pixels, targets, order), optimizer, scheduler, bar)
-                flip_ratio = (signs_of(model) != signs).float().mean().item()  # waits for a GPU's last step, too
-                seconds = time.perf_counter() - start
-                row = {"epoch": epoch, **scores(config, data, model), "flip_ratio": flip_ratio, "seconds": seconds}
+                work = train_epoch(config, model, batches(config, pixels, targets, order), optimizer, scheduler, bar)
+                row = {"epoch": epoch} | score(config, data, model) | work
                 rows, kept = [*rows, row], copy.deepcopy(model.state_dict())
                 bar.set_postfix(epoch=epoch, acc_test=f"{row['acc_test']:.3f}")
         except KeyboardInterrupt:
@@ -194,15 +188,10 @@ def train(
 
 
 def train_epoch(
-    config: TrainConfig,
-    model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    optimizer: Optimizer,
-    scheduler: LRScheduler | None,
-    bar: tqdm,
-) -> None:
-    """A step for each batch, (pixels, targets)."""
-    weights = latent_weights(model)
+    config: TrainConfig, model: nn.Module, batches: Iterable, optimizer, scheduler, bar
+) -> dict[str, float]:
+    """A step for each batch, (pixels, targets): the columns `flip_ratio` and `seconds` of the table."""
+    weights, signs, start = latent_weights(model), signs_of(model), time.perf_counter()
     for x, y in batches:
         loss = config.loss(model(x) / config.temperature, y)
         optimizer.zero_grad()
@@ -215,11 +204,11 @@ def train_epoch(
         bar.update()
     if config.clamp == "epoch":
         clamp_(weights)
+    flip_ratio = (signs_of(model) != signs).float().mean().item()  # waits for the last step of a GPU, too
+    return {"flip_ratio": flip_ratio, "seconds": time.perf_counter() - start}
 
 
-def batches(
-    config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.Generator) -> Iterator:
     """One pass over the images in a new order."""
     permutation = torch.randperm(len(pixels), generator=order).to(pixels.device)
     # Equal parts instead of full batches and a rest: no step is noisier than the others.
@@ -239,7 +228,7 @@ def soft_targets(config: TrainConfig, pixels: Tensor) -> Tensor:
     return torch.softmax(logits / config.temperature, dim=1).to(pixels)
 
 
-def scores(config: TrainConfig, data: LabelledImages, model: nn.Module) -> dict[str, float]:
+def score(config: TrainConfig, data: LabelledImages, model: nn.Module) -> dict[str, float]:
     """Losses and accuracies on the training and the test set: the table's columns."""
     images, labels = (part[: config.score_images] for part in (data.train_images, data.train_labels))
     loss_train, acc_train = evaluate(model, images, labels, loss=config.loss)

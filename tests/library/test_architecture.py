@@ -1,62 +1,131 @@
-"""The floors of the house: a module imports only from the floors below it."""
+"""The rooms of the house: who may import whom, read from the sources in every form that an import has."""
 
 import ast
+import json
 import subprocess
 import sys
-from importlib import import_module
+from graphlib import CycleError, TopologicalSorter
+from importlib.util import resolve_name
+from inspect import ismodule
 from pathlib import Path
 
 import pytest
 
 import bnn_tutorial as bnn
-from bnn_tutorial import packed
 
-PACKAGE = Path(bnn.__file__).parent
-FLOORS = {
-    "ste": 0, "data": 0, "plots": 0, "bender": 0, "augmentation": 0, "losses": 0,
-    "forward_maps": 1,
-    "quantised": 2,
-    "layers": 2,
-    "models": 3, "optimisers": 3, "summary": 3,
-    "training": 4,
-    "__main__": 5, "__init__": 5,
-}  # fmt: skip
-WING = {"packed.kernels": 0, "packed.folding": 3, "packed.files": 4, "packed.network": 5, "packed.__init__": 6}
-EXPORTERS = {"packed.c": 7, "packed.qonnx": 7}  # imported where they are asked for
-WING |= EXPORTERS
-BELOW_THE_WING = {"ste", "forward_maps", "layers"}  # what it may use of the tutorial
-HEAVY = ["numba", "pandas", "matplotlib", "torchvision", "IPython"]
+ROOT = Path(bnn.__file__).parents[1]
+# What each room may import of the others. `core` is bnn_tutorial/*.py; `tools` and `tests` may do as they like.
+ARROWS = {
+    "core": {"core"},
+    "language": {"core", "language"},
+    "packed": {"core", "packed"},
+    "export": {"core", "packed", "export"},
+    "study": {"core", "language", "packed", "export", "study"},
+}
+HEAVY = ["numba", "pandas", "matplotlib", "torchvision", "IPython", "safetensors"]
 
 
-def imported(module):
-    """The modules of the package that a module imports, inside functions too, with the path from the package on."""
-    path = PACKAGE / f"{module.replace('.', '/')}.py"
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    assert not [n for n in nodes if isinstance(n, ast.Import) and any("bnn_tutorial" in a.name for a in n.names)]
-    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
-    assert not [node for node in froms if not node.level and node.module.startswith("bnn_tutorial")]
-    names = set()
-    for node in froms:
-        wing = module.split(".")[:-1] if node.level == 1 else []
-        found = [node.module] if node.module else [alias.name for alias in node.names]
-        names |= {".".join([*wing, name]) for name in found if node.level}
+def dotted(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {dotted(path): path for folder in ("bnn_tutorial", "study") for path in (ROOT / folder).rglob("*.py")}
+
+
+def imported(source, package=""):
+    """The dotted names that a source imports: `import x`, `from x import y`, and both functions that take a name."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package or None) if node.level else node.module
+            names += [f"{base}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            assert isinstance(node.args[0], ast.Constant), f"an import that cannot be read: {ast.unparse(node)}"
+            names.append(resolve_name(node.args[0].value, package or None))
     return names
 
 
-def test_every_module_has_a_floor():
-    files = [file.relative_to(PACKAGE).with_suffix("") for file in PACKAGE.rglob("*.py")]
-    assert {".".join(file.parts) for file in files} == set(FLOORS) | set(WING)
+def module_of(name):
+    """The module of ours that a dotted name is in; None if it is somebody else's."""
+    while name and name not in SOURCES:
+        name = name.rpartition(".")[0]
+    return name or None
 
 
-@pytest.mark.parametrize("module", FLOORS)
-def test_a_module_of_the_tutorial_imports_only_from_below_and_never_from_the_wing(module):
-    assert all(FLOORS.get(other, 99) < FLOORS[module] for other in imported(module))
+def edges_of(module, source, is_package=False):
+    package = module if is_package else module.rpartition(".")[0]
+    return {module_of(name) for name in imported(source, package)} - {None, module}
 
 
-@pytest.mark.parametrize("module", WING)
-def test_a_module_of_the_wing_imports_only_from_below_and_of_the_tutorial_only_layers(module):
-    floors = WING | {name: FLOORS[name] for name in BELOW_THE_WING}
-    assert all(floors.get(other, 99) < WING[module] for other in imported(module))
+def room(module):
+    parts = module.split(".")
+    if parts[0] == "study":
+        return "study"
+    return parts[1] if parts[1:2] and parts[1] in ARROWS else "core"
+
+
+def wrong_arrows(graph):
+    return {(a, b) for a, others in graph.items() for b in others if room(b) not in ARROWS[room(a)]}
+
+
+GRAPH = {name: edges_of(name, path.read_text(), path.stem == "__init__") for name, path in SOURCES.items()}
+
+
+def test_arrows_between_the_rooms_point_one_way():
+    assert wrong_arrows(GRAPH) == set()
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_no_module_imports_a_command():
+    assert not [(a, b) for a, others in GRAPH.items() for b in others if b.endswith("__main__")]
+
+
+FORMS = [
+    "import bnn_tutorial.packed.files",
+    "import numpy, bnn_tutorial.packed.files as f",
+    "from bnn_tutorial.packed import files",
+    "from bnn_tutorial.packed.files import write",
+    "from .packed import files",
+    "from .packed.files import write as w",
+    "def f():\n    from .packed import files",
+    "import importlib\nimportlib.import_module('bnn_tutorial.packed.files')",
+    "from importlib import import_module\nimport_module('.packed.files', __package__)",
+    "__import__('bnn_tutorial.packed.files')",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_import_is_read(form):
+    planted = GRAPH | {"bnn_tutorial.ste": edges_of("bnn_tutorial.ste", form)}
+    assert wrong_arrows(planted) == {("bnn_tutorial.ste", "bnn_tutorial.packed.files")}
+
+
+def test_an_import_of_a_computed_name_is_refused():
+    with pytest.raises(AssertionError, match="an import that cannot be read"):
+        imported("from importlib import import_module as __import__\n__import__(name)")
+
+
+def test_a_circle_is_seen():
+    with pytest.raises(CycleError):
+        TopologicalSorter(GRAPH | {"bnn_tutorial.ste": edges_of("bnn_tutorial.ste", "import bnn_tutorial")}).prepare()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_import_of_ours_the_library_and_the_study(path):
+    cells = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    lines = "\n".join(cells).splitlines()
+    source = "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in lines)
+    ours = {folder.name for folder in ROOT.iterdir() if folder.is_dir()}
+    assert {name.split(".")[0] for name in imported(source)} & ours <= {"bnn_tutorial", "study"}
 
 
 def test_import_leaves_heavy_libraries_for_their_first_use():
@@ -64,22 +133,19 @@ def test_import_leaves_heavy_libraries_for_their_first_use():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-MODULES = [import_module(f"bnn_tutorial.{name}") for name in FLOORS if not name.startswith("__")]
-PUBLIC = [name for module in MODULES if module is not bnn.plots for name in module.__all__]
+PUBLIC = {name: thing for name, thing in vars(bnn).items() if not name.startswith("_") and not ismodule(thing)}
 
 
-@pytest.mark.parametrize("name", [*PUBLIC, *(f"packed.{name}" for name in packed.__all__)])
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_has_a_docstring(name):
-    thing = getattr(packed, name.removeprefix("packed.")) if name.startswith("packed.") else getattr(bnn, name)
-    assert thing.__doc__
-    assert not thing.__doc__.startswith(f"{name}(")  # what a dataclass gets by itself
+    assert PUBLIC[name].__doc__
+    assert not PUBLIC[name].__doc__.startswith(f"{name}(")  # what a dataclass gets by itself
 
 
-def test_the_package_exports_what_its_modules_do_once():
-    assert len(PUBLIC) == len(set(PUBLIC))
-    assert all(hasattr(bnn, name) for name in PUBLIC)
+def test_no_function_hides_a_module():
+    modules = [path.stem for path in (ROOT / "bnn_tutorial").glob("*.py") if "__" not in path.stem]
+    assert not set(modules) & set(PUBLIC)
 
 
-def test_the_wing_exports_its_modules_and_what_it_is_for():
-    modules = [name.removeprefix("packed.") for name in WING if "__init__" not in name and name not in EXPORTERS]
-    assert sorted(packed.__all__) == sorted([*modules, *packed.network.__all__, "FoldedLayer"])
+def test_exports_are_by_name():
+    assert not [path for path in SOURCES.values() if "import *" in path.read_text()]

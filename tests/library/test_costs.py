@@ -1,6 +1,5 @@
 """The table of what a network stores and computes, against counts by hand."""
 
-
 import pytest
 import torch
 from torch import nn
