@@ -21,7 +21,8 @@ export class Networks {
     this.load = load;
     this.use = use;
     this.chosen = this.wanted = "";
-    this.choices.addEventListener("change", ({ target }) => this.change(/** @type {HTMLInputElement} */ (target).value));
+    this.choices.addEventListener("change", ({ target }) =>
+      this.change(/** @type {HTMLInputElement} */ (target).value));
   }
 
   /** The reader's network reads if there is one, else the shipped one that stands first. */

@@ -30,17 +30,22 @@ export async function toC(layers, name, provenance) {
     const [x, out, count] = [inputs[i], inputs[i + 1], layer.shape[0]];
     const isCounted = x.form === "bits";
     used.add(isCounted ? "count" : "tables");
-    texts.push(isCounted ? array("uint32_t", `net_weights_${i}`, words(layer)) : tables(parts.table_layer, i, layer, x.group));
-    calls.push(isCounted
-      ? `net_count(${x.name}, ${layer.shape[1]}, ${Math.floor(x.size / 3)}, ${x.size % 3}, net_weights_${i}, ${count}, s);`
-      : `net_layer_${i}(${x.name}, s);`);
+    if (isCounted) {
+      texts.push(array("uint32_t", `net_weights_${i}`, words(layer)));
+      const sizes = `${layer.shape[1]}, ${Math.floor(x.size / 3)}, ${x.size % 3}`;
+      calls.push(`net_count(${x.name}, ${sizes}, net_weights_${i}, ${count}, s);`);
+    } else {
+      texts.push(tables(parts.table_layer, i, layer, x.group));
+      calls.push(`net_layer_${i}(${x.name}, s);`);
+    }
     if (layer.activation === "sign") {
       used.add("signs");
       texts.push(array("int32_t", `net_threshold_${i}`, [layer.threshold]));
       calls.push(`net_signs(s, ${count}, net_threshold_${i}, ${out.name});`, ...out.calls);
       continue;
     }
-    const numbers = /** @type {const} */ (["multiplier", "offset"]).map((it) => array("int32_t", `net_${it}_${i}`, [layer[it]]));
+    const numbers = [array("int32_t", `net_multiplier_${i}`, [layer.multiplier]),
+      array("int32_t", `net_offset_${i}`, [layer.offset])];
     if (layer.activation === "logits") {
       texts.push(...numbers);
       continue;
@@ -129,15 +134,16 @@ function tables(part, i, { shape: [count, inputs], levels }, group) {
   const placeOf = (/** @type {number} */ at, /** @type {number} */ k) => isImage
     ? (2 * Math.floor(at / across) + (k >> 2)) * SIDE + 4 * (at % across) + (k & 3)
     : group * at + k;
-  const isPlus = (/** @type {number} */ n, /** @type {number} */ k) => n < count && k < inputs && levels[n * inputs + k] > 0;
+  const isPlus = (/** @type {number} */ n, /** @type {number} */ k) =>
+    n < count && k < inputs && levels[n * inputs + k] > 0;
   const signs = Array.from({ length: groups }, (_, at) => Array.from({ length: neurons }, (_, n) =>
     Array.from({ length: group }, (_, k) => Number(isPlus(n, placeOf(at, k))) << k).reduce((a, b) => a | b)));
   const lines = isImage ? SIDE / 2 : 1;
   /** @type {Record<string, number>} */
   const constants = { NEURONS: neurons, LINES: lines, GROUPS: groups / lines,
     ...(isImage ? { LINE: 2 * SIDE, STEP: 4, OTHER: SIDE } : { LINE: 0, STEP: group, OTHER: group - 4 }) };
-  const code = part.replaceAll(/_I\b/g, `_${i}`).replaceAll(/\b([A-Z_]+) = \d+/g, (_, it) => `${it} = ${constants[it]}`);
-  return `${array("uint8_t", `net_signs_${i}`, signs)}\n${code}`;
+  const code = part.replaceAll(/\b([A-Z_]+) = \d+/g, (_, it) => `${it} = ${constants[it]}`);
+  return `${array("uint8_t", `net_signs_${i}`, signs)}\n${code.replaceAll(/_I\b/g, `_${i}`)}`;
 }
 
 /**
@@ -150,7 +156,8 @@ function array(type, name, table) {
   const lines = table.flatMap((row) => {
     const texts = Array.from(row, String);
     const most = Math.floor(LINE / (Math.max(...texts.map((text) => text.length)) + 2));
-    return Array.from({ length: Math.ceil(texts.length / most) }, (_, i) => texts.slice(i * most, (i + 1) * most).join(", "));
+    const starts = Array.from({ length: Math.ceil(texts.length / most) }, (_, i) => i * most);
+    return starts.map((start) => texts.slice(start, start + most).join(", "));
   });
   const count = table.reduce((sum, row) => sum + row.length, 0);
   return `static const ${type} ${name}[${count}] = {\n    ${lines.join(",\n    ")}\n};\n`;
@@ -159,5 +166,6 @@ function array(type, name, table) {
 /** Lines of a comment that nothing in them can end or begin anew. @param {Record<string, string>} provenance */
 function provenanceLines(provenance) {
   const lines = Object.entries(provenance).flatMap(([name, text]) => `${name}: ${text}`.split(/\r?\n|\r/));
-  return lines.map((line) => ` * ${line}\n`).join("").replaceAll("*/", "* /").replaceAll("/*", "/ *").replaceAll("??", "? ?");
+  const text = lines.map((line) => ` * ${line}\n`).join("");
+  return text.replaceAll("*/", "* /").replaceAll("/*", "/ *").replaceAll("??", "? ?");
 }

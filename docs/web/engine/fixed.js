@@ -7,13 +7,18 @@ const ROOM = 2 ** 30; // for the product that is left, and for the offset
 
 /** @typedef {{multiplier: Int32Array<ArrayBuffer>, offset: Int32Array<ArrayBuffer>, point: number}} FixedPoint */
 
-/** y of neuron i. A product has less than 47 bits, which a float64 holds. @param {FixedPoint} layer @param {number} i @param {number} sum */
+/**
+ * y of neuron i. A product has less than 47 bits, which a float64 holds.
+ * @param {FixedPoint} layer
+ * @param {number} i
+ * @param {number} sum
+ */
 export function affine({ multiplier, offset }, i, sum) {
   return Math.floor((multiplier[i] * sum) / 2 ** FRACTION) + offset[i];
 }
 
 /**
- * clip(floor(slope * sum + shift), 0, top), closest to the reals in the middle of those sums that the clip leaves alone.
+ * clip(floor(slope * sum + shift), 0, top), closest to the reals in the middle of the sums that the clip leaves alone.
  * @param {Float64Array} slope
  * @param {Float64Array} shift
  * @param {number} top

@@ -53,7 +53,8 @@ function foldLayer({ inputs, outputs, weight, norm }, unit, ofBytes, activation)
   const isFlipped = (/** @type {number} */ output) => activation === "sign" && gamma[output] < 0;
   const largest = inputs * (ofBytes ? INK : 1);
   const levels = Int16Array.from(weight, (w, at) => ((w >= 0) !== isFlipped(Math.floor(at / inputs)) ? 1 : -1));
-  const layer = { shape: [outputs, inputs], bits: 1, levels, ofBytes, stride: 1, padding: 0, pooled: false, inverted: null };
+  const shape = [outputs, inputs];
+  const layer = { shape, bits: 1, levels, ofBytes, stride: 1, padding: 0, pooled: false, inverted: null };
   if (activation === "sign") {
     const threshold = Int32Array.from(sigma, (s, i) => foldSign(mean[i], s, gamma[i], beta[i], unit, largest));
     return { ...layer, activation, threshold };

@@ -1,6 +1,6 @@
-// Inference with whole numbers: what bnn_tutorial/packed computes, to the last bit. A layer adds up levels times inputs.
-// Where both are signs, +1 is bit 1 and -1 is bit 0, and two rows of K signs that differ in c places have the dot product
-// K - 2c: an XOR, then a popcount, which counts the ones, by words of 32 bits.
+// Inference with whole numbers: what bnn_tutorial/packed computes, to the last bit. A layer adds up levels times
+// inputs. Where both are signs, +1 is bit 1 and -1 is bit 0, and two rows of K signs that differ in c places have the
+// dot product K - 2c: an XOR, then a popcount, which counts the ones, by words of 32 bits.
 
 import { affine, clip } from "./fixed.js";
 
@@ -14,7 +14,7 @@ import { affine, clip } from "./fixed.js";
  * @property {boolean} ofBytes whether the inputs are 0 to 255; else they are signs
  * @property {number} stride
  * @property {number} padding
- * @property {boolean} pooled whether of each 2x2 square of sums only the largest counts, or the smallest where `inverted`
+ * @property {boolean} pooled whether of each 2x2 square of sums only the largest counts, or, if `inverted`, the smallest
  * @property {Uint8Array<ArrayBuffer> | null} inverted
  *
  * @typedef {Product & {activation: "sign", threshold: Int32Array<ArrayBuffer>}} SignLayer +1 from the threshold on
@@ -69,8 +69,8 @@ export class PackedNetwork {
   predict(pixels) {
     if (pixels.length !== this.inputs) throw new RangeError(`expected ${this.inputs} pixels, got ${pixels.length}`);
     const { pixelThreshold: threshold, output } = this;
-    /** @type {Uint8Array} */
-    let x = channelsLast(threshold === null ? pixels : pixels.map((ink) => Number(ink >= threshold)), this.inputs, this.shape);
+    const inputs = threshold === null ? pixels : pixels.map((ink) => Number(ink >= threshold));
+    let x = channelsLast(inputs, this.inputs, this.shape);
     const hidden = this.steps.slice(0, -1).map((step) => (x = step.outputs(x)));
     const sums = this.steps[this.steps.length - 1].sums(x);
     const logits = Float64Array.from(sums, (sum, i) => output.scale[i] * sum + output.shift[i]);
@@ -100,7 +100,9 @@ class Step {
   outputs(x) {
     const { layer, count } = this;
     const sums = layer.pooled ? this.pool(this.sums(x)) : this.sums(x);
-    if (layer.activation === "sign") return Uint8Array.from(sums, (sum, at) => Number(sum >= layer.threshold[at % count]));
+    if (layer.activation === "sign") {
+      return Uint8Array.from(sums, (sum, at) => Number(sum >= layer.threshold[at % count]));
+    }
     const codes = /** @type {CodeLayer} */ (layer);
     return Uint8Array.from(sums, (sum, at) =>
       clip(Math.floor(affine(codes, at % count, sum) / 2 ** codes.point), 0, codes.top));

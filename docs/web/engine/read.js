@@ -101,7 +101,8 @@ function readEntry(entry, i, isLast) {
   const isConvolution = shape.length === 4 && shape[2] === shape[3] && !isLast;
   const isDense = shape.length === 2 && pooled === false && padding === 0;
   require(isConvolution || isDense, `layer ${i} of shape ${shape}`);
-  require(isWholeNumbers([bits]) && Number(bits) > 0 && Number(bits) <= 8 || bits === TERNARY, `layer ${i} of ${bits} bits`);
+  const isWhole = isWholeNumbers([bits]) && Number(bits) > 0 && Number(bits) <= 8;
+  require(isWhole || bits === TERNARY, `layer ${i} of ${bits} bits`);
   const isKnown = typeof activation === "string" && Object.hasOwn(NUMBERS, activation);
   require(isKnown && (activation === "logits") === isLast, `layer ${i} with ${JSON.stringify(activation)}`);
   const numbers = [stride, padding, point, top];
@@ -114,8 +115,8 @@ function readEntry(entry, i, isLast) {
 function checkInput({ shape, padding }, i, [first, ...sizes]) {
   const all = sizes.reduce((product, size) => product * size, first);
   const [, inputs, side] = shape;
-  const fits = side ? sizes.length === 2 && first === inputs && sizes.every((size) => size + 2 * padding >= side) : all === inputs;
-  require(fits, `layer ${i} of shape ${shape}, which gets ${side ? [first, ...sizes] : all} inputs`);
+  const isImage = sizes.length === 2 && first === inputs && sizes.every((size) => size + 2 * padding >= side);
+  require(side ? isImage : all === inputs, `layer ${i} of shape ${shape}, which gets ${side ? [first, ...sizes] : all} inputs`);
 }
 
 /**
@@ -168,13 +169,15 @@ function readLayer(tensors, i, entry, ofBytes, isOld) {
   const find = (/** @type {string} */ name) => /** @type {any} */ (tensors.get(`${i}.${name}`)?.values);
   const columns = columnsOf(shape);
   const [stored, levels] = [find("weight"), unpackLevels(find("weight"), columns, bits)];
-  require(packLevels(levels, columns, bits).every((byte, at) => byte === stored[at]), `${i}.weight with more than its weights`);
+  const isThere = packLevels(levels, columns, bits).every((byte, at) => byte === stored[at]);
+  require(isThere, `${i}.weight with more than its weights`);
   const largest = columns * largestLevel(bits) * (ofBytes ? INK : 1); // of the sums
   require(largest < 2 ** 31, `layer ${i} with sums up to ${largest}, beyond 32 bits`);
   const layer = { ...entry, levels, ofBytes, inverted: readInverted(find("inverted"), i, shape[0]) };
   if (activation === "logits") {
     const [scale, shift] = [find("scale"), find("shift")];
-    require([scale, shift].every((numbers) => numbers.every(Number.isFinite)), `${i}.scale or ${i}.shift that is not finite`);
+    const areFinite = [scale, shift].every((numbers) => numbers.every(Number.isFinite));
+    require(areFinite, `${i}.scale or ${i}.shift that is not finite`);
     const each = isOld && ofBytes ? scale.map((/** @type {number} */ it) => it / INK) : scale;
     return { ...layer, activation, scale: each, shift, ...fixedPoint(each, shift, shift.map(() => 0), largest) };
   }
@@ -186,8 +189,8 @@ function readLayer(tensors, i, entry, ofBytes, isOld) {
     return { ...layer, activation, multiplier, offset, point: entry.point ?? 0, top: entry.top ?? 1 };
   }
   const threshold = find("threshold");
-  // the number after the largest sum is a threshold for never
-  require(threshold.every((/** @type {number} */ n) => n >= -largest && n <= largest + 1), `${i}.threshold out of range`);
+  const isReached = (/** @type {number} */ n) => n >= -largest && n <= largest + 1; // that one is never
+  require(threshold.every(isReached), `${i}.threshold out of range`);
   return { ...layer, activation, threshold };
 }
 

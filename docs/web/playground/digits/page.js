@@ -85,7 +85,7 @@ class Page {
 
   /** A digit's key, unless it is typed into something. @param {KeyboardEvent} event */
   labelByKey({ key, code, shiftKey, target, ctrlKey, metaKey, altKey }) {
-    const [digit] = /^[0-9]$/.exec(key) ?? (shiftKey ? "" : code).match(/(?<=^Digit)[0-9]/) ?? []; // by name, or by place
+    const [digit] = key.match(/^[0-9]$/) ?? (shiftKey ? "" : code).match(/(?<=^Digit)[0-9]/) ?? []; // or by its place
     if (!digit || ctrlKey || metaKey || altKey || !(target instanceof Element)) return;
     const isHere = target === document.body || this.root.contains(target);
     if (isHere && !target.matches("input, select, textarea") && !this.reader.sketch.isEmpty) this.label(Number(digit));
@@ -95,7 +95,9 @@ class Page {
   label(label) {
     const { sketch } = this.reader;
     if (sketch.isEmpty) return this.announce("The paper is empty: draw a digit first");
-    if (sketch.drawing.example) return this.announce("That digit is held out to measure with: clear the paper, and draw one");
+    if (sketch.drawing.example) {
+      return this.announce("That digit is held out to measure with: clear the paper, and draw one");
+    }
     if (this.own.isFull) return this.announce("That is as many as fit: remove some first");
     this.own.add({ image: sketch.prepared(), label });
     sketch.clear();
@@ -131,7 +133,8 @@ class Page {
 
   train() {
     if (!this.digits || this.worker) return;
-    const [epochs, activation] = ["epochs", "activation"].map((name) => /** @type {HTMLSelectElement} */ (this.part(name)).value);
+    const [epochs, activation] = ["epochs", "activation"].map((name) =>
+      /** @type {HTMLSelectElement} */ (this.part(name)).value);
     const plan = this.plan(Number(epochs), /** @type {Plan["activation"]} */ (activation));
     for (const curve of Object.values(this.curves)) curve.start(plan.epochs);
     this.setTraining(true);
@@ -215,7 +218,8 @@ class Page {
   /** @param {string} message */
   fail(message) {
     this.setTraining(false);
-    this.announce(`The training failed (${message}). Train again${this.runs.length ? "; your last network is still there" : ""}.`);
+    const kept = this.runs.length ? "; your last network is still there" : "";
+    this.announce(`The training failed (${message}). Train again${kept}.`);
   }
 
   /** @param {boolean} isTraining */
@@ -234,7 +238,8 @@ class Page {
   addRun(result) {
     const row = /** @type {HTMLTableSectionElement} */ (this.part("runs")).insertRow();
     this.runs.push({ ...result, row });
-    const texts = [this.runs.length, result.short, result.bits, result.epochs, `${(100 * result.accuracy).toFixed(1)} %`, "–"];
+    const { short, bits, epochs, accuracy } = result;
+    const texts = [this.runs.length, short, bits, epochs, `${(100 * accuracy).toFixed(1)} %`, "–"];
     for (const text of texts) row.insertCell().textContent = String(text);
     this.score();
   }

@@ -8,7 +8,8 @@ import { Trainer, checkDigits } from "../../engine/trainer.js";
  * @typedef {import("../../engine/trainer.js").Digits} Digits
  * @typedef {import("../../engine/trainer.js").Means} Means
  *
- * @typedef {Digits & {type: "start", heldOut: Digits, epochs: number, seed: number, activation: "sign" | "codes"}} Start
+ * @typedef {{heldOut: Digits, epochs: number, seed: number, activation: "sign" | "codes"}} Settings
+ * @typedef {Digits & Settings & {type: "start"}} Start
  * @typedef {Means & {type: "progress", epoch: number, secondsLeft: number}} Progress the means since the last one
  * @typedef {Means & {type: "epoch", epoch: number, accuracy: number}} Epoch means over it; held-out accuracy
  * @typedef {{type: "done", epoch: number, layers: TrainedLayer[]}} Done also after "stop": then with a fraction
