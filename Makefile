@@ -50,7 +50,7 @@ test-all: check ## the gate and what takes longer; nothing is released without i
 check: $(FOR_TEST)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
-	$(RUN) pyrefly check
+	$(RUN) ty check
 
 site: $(FOR_TUTORIAL) ## build the site into site/; a broken link fails the build
 	$(RUN) mkdocs build --strict --quiet

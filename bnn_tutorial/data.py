@@ -108,6 +108,7 @@ def load_images(name: str, root: str | Path, **options: object) -> LabelledImage
 
 
 ON_THEIR_SIDE = ("EMNIST",)  # rows and columns exchanged, as its authors' files have them (arXiv 1702.05373)
+_operators: torch.library.Library  # what declares operators of torchvision that are missing
 
 
 def _grey(split, on_side: bool) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,7 @@ def keeps(rule: Rule) -> Callable[[ForwardMap], ForwardMap]:
     """
 
     def mark(forward_map: ForwardMap) -> ForwardMap:
-        forward_map.rule = rule
+        forward_map.rule = rule  # ty: ignore[missing-attribute]: a function may have attributes
         return forward_map
 
     return mark
@@ -83,7 +83,7 @@ def kept_weights(layer: nn.Module) -> KeptWeights | None:
     """
     weight_bits(layer)  # refuses what cannot be kept
     rule, options = _rule(layer)
-    return rule and rule(layer.weight, **options)
+    return rule(layer.weight, **options) if rule else None
 
 
 def weight_bits(layer: nn.Module) -> int | Fraction:
@@ -148,7 +148,7 @@ def quantised_weights(weight: Tensor, bits: int = 8) -> KeptWeights:
 
 
 _TINY = 1e-5  # the least scale: a row of zeros shall not be divided by zero
-# The step between levels that loses least of a normal distribution of deviation 1 (Max 1960, table I).
+# The step between levels that loses least of a normal distribution of deviation 1 (Max 1960, table II).
 MAX_STEPS = {1: 1.596, 2: 0.9957, 3: 0.5860, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}
 
 

@@ -218,7 +218,7 @@ def binary_layers(model: nn.Module) -> list[nn.Module]:
 
 def latent_weights(model: nn.Module) -> list[nn.Parameter]:
     """The latent weights of the binary layers, in order; what several layers share, once."""
-    return list({layer.weight: None for layer in binary_layers(model)})
+    return list({layer.weight: None for layer in binary_layers(model)})  # ty: ignore[invalid-explicit-return]
 
 
 def clamp_latent_weights_(model: nn.Module) -> None:

@@ -62,7 +62,7 @@ def plot_history(
     for split, label, colour in (("train", "training set", BLUE), ("test", "test set", ORANGE)):
         ax.plot(history["epoch"], history[f"{quantity}_{split}"], "o-", color=colour, markersize=4, label=label)
     ax.set(xlabel="epoch", ylabel=_QUANTITIES[quantity])
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params("x", integer=True)
     ax.grid(alpha=0.3)
     ax.legend()
     return ax

@@ -83,6 +83,9 @@ OF_W1A8_CONVNET = {
     "four convolutions": W1A8_CONVNET._replace(
         build=partial(convnet, [(32, 5, 0, 2), (48, 3, 1, 1), (60, 3, 0, 2), (60, 3, 0, 1)])
     ),
+    "five convolutions": W1A8_CONVNET._replace(
+        build=partial(convnet, [(32, 5, 0, 2), (42, 3, 1, 1), (49, 3, 0, 2), (49, 3, 1, 1), (48, 3, 0, 1)])
+    ),
     "sixty epochs": changed(W1A8_CONVNET, epochs=60),
 }
 OF_W1A8_DENSE = {

@@ -17,6 +17,8 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
+from bnn_tutorial.packed.files import replace
+
 KEPT = ("tags", "alt", "summary", "jupyter")  # metadata of a cell that say how it is shown
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -35,7 +37,7 @@ def execute(path: Path) -> float:
     # Where MPLBACKEND is set, the kernel takes that in place of its own, which stores the plots.
     client.execute(env={name: value for name, value in os.environ.items() if name != "MPLBACKEND"})
     seconds = time.perf_counter() - start
-    write(clean(notebook), path)
+    replace(path, f"{nbformat.writes(clean(notebook))}\n".encode())
     return seconds
 
 
@@ -60,13 +62,6 @@ def shrink(png: str) -> str:
     shrunk = io.BytesIO()
     picture.convert("RGB").quantize(128).save(shrunk, format="PNG", optimize=True)
     return base64.b64encode(shrunk.getvalue()).decode()
-
-
-def write(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write beside the file and move over it, so that an interrupted run leaves the old one whole."""
-    temporary = path.with_suffix(".tmp")
-    nbformat.write(notebook, temporary)
-    os.replace(temporary, path)
 
 
 def main() -> None:

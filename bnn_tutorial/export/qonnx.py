@@ -79,7 +79,8 @@ class _Graph:
         is_conv = isinstance(layer, GenConv2d)
         binary, real = (binary_conv2d, conv2d) if is_conv else (binary_linear, linear)
         if layer.forward_map not in (binary, real):
-            raise ValueError(f"expected the forward map {binary.__name__} or {real.__name__}, got {layer.forward_map}")
+            names = [f.__name__ for f in (binary, real)]  # ty: ignore[missing-attribute]: both are functions
+            raise ValueError(f"expected the forward map {' or '.join(names)}, got {layer.forward_map}")
         x, weight = self.value, layer.weight if is_conv else layer.weight.T  # as MatMul takes it: (inputs, outputs)
         self.value = self._constant("weight", weight)
         if layer.forward_map is binary:

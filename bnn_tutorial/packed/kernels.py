@@ -14,6 +14,13 @@ processor (AMX, VNNI, AVX2), and for few rows, or where PyTorch comes without on
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from threading import Barrier
+from typing import TypeVar
+
 import numba
 import numpy as np
 import torch
@@ -23,16 +30,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy import ndarray as Array
 
+T = TypeVar("T")
 WORD = 64  # signs in a word
 ROWS, NEURONS = 8, 16  # of a tile
-FEW = 8  # rows for which it does not pay to ask oneDNN
+FEW = 16  # rows for which it does not pay to ask oneDNN
 
 
 def pack_bits(bits: Array) -> Array:
     """(..., K) bool -> (..., ceil(K / 64)) uint64: bit k % 64 of word k // 64 is column k, the rest are 0."""
-    octets = np.packbits(bits, axis=-1, bitorder="little")
-    padded = np.pad(octets, [*[(0, 0)] * (octets.ndim - 1), (0, -octets.shape[-1] % 8)])
-    return padded.view(np.uint64)
+    return signs(bits, True)
 
 
 def unpack_bits(words: Array, columns: int) -> Array:
@@ -47,6 +53,33 @@ def compiled(function):
         return numba.njit(function, cache=True, nogil=True)
     except RuntimeError:  # no locator available
         return numba.njit(function, nogil=True)
+
+
+def spread(run: Callable[[Array], T], x: Array, rows: int) -> list[T]:
+    """[run(chunk), ...] of so many rows each, on as many threads as PyTorch is allowed."""
+    chunks = [x[i : i + rows] for i in range(0, max(1, len(x)), rows)]
+    threads = min(torch.get_num_threads(), len(chunks))
+    return [*map(run, chunks)] if threads == 1 else [*_pool(os.getpid(), threads).map(run, chunks)]
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads of our own, each of which lets PyTorch compute alone: no other's threads have to be there.
+
+    A process that was forked begins anew, since threads do not come along.
+    """
+    started = Barrier(threads + 1)
+
+    def start():
+        torch.set_num_threads(1)
+        started.wait()
+
+    before, pool = torch.get_num_threads(), ThreadPoolExecutor(threads, initializer=start)
+    for _ in range(threads):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(before)  # or else the threads that others start would inherit the 1
+    return pool
 
 
 class SignProducts:
@@ -66,6 +99,7 @@ class SignProducts:
 
     def __init__(self, weights: Array, inputs: int):
         self.inputs, (self.neurons, self.words) = inputs, weights.shape
+        self.added = np.zeros(self.neurons, np.int32)
         padded = np.pad(weights, [(0, -self.neurons % NEURONS), (0, 0)])
         self._tiles = np.ascontiguousarray(padded.reshape(-1, NEURONS, self.words).swapaxes(1, 2))
 
@@ -86,35 +120,42 @@ class ByteProducts:
         levels: a neuron a row, (M, K) int16.
         of_bytes: whether the inputs are 0 ... 255, as uint8; else ±1, as int8.
 
+    Attributes:
+        added: (M,) int32, what has to be added to the result: bytes are multiplied as x - 128, which is signed.
+
     Examples:
         >>> products = ByteProducts(np.array([[1, -1, 255]], np.int16), of_bytes=True)
-        >>> products(np.array([[200, 100, 2]], np.uint8)).tolist()
+        >>> (products(np.array([[200, 100, 2]], np.uint8)) + products.added).tolist()
         [[610]]
     """
 
     def __init__(self, levels: Array, of_bytes: bool):
-        self.of_bytes, self._odd = of_bytes, abs(levels).max() > 127
-        self._weights = np.ascontiguousarray(levels >> 1 if self._odd else levels).astype(np.int8)
-        self._added = 128 * levels.sum(axis=1, dtype=np.int32) if of_bytes else np.int32(0)
+        self.of_bytes, self.inputs, self._odd = of_bytes, levels.shape[1], abs(levels).max() > 127
+        weights = (levels >> 1 if self._odd else levels).astype(np.int8)
+        self._few = np.pad(weights, [(0, 0), (0, -self.inputs % 64)])
+        self._many = torch.from_numpy(self._few)[:, : self.inputs].T
+        self.added = 128 * levels.sum(axis=1, dtype=np.int32) * np.int32(of_bytes)
+        self._shift = 128 * weights.sum(axis=1, dtype=np.int32)
 
     def __call__(self, x: Array) -> Array:
-        """(N, K) uint8 or int8 -> (N, M) int32."""
-        _expect(x, np.uint8 if self.of_bytes else np.int8, self._weights.shape[1])
-        x = np.ascontiguousarray(x)
-        if self.of_bytes:
-            x = (x ^ np.uint8(128)).view(np.int8)  # x - 128, since the product of matrices takes signed bytes alone
+        """(N, K) uint8 or int8 -> (N, M) int32: the products less `added`."""
+        _expect(x, np.uint8 if self.of_bytes else np.int8, self.inputs)
+        signed = (x ^ np.uint8(128)).view(np.int8) if self.of_bytes else np.ascontiguousarray(x)  # of bytes x - 128
         if len(x) > FEW and torch.backends.mkldnn.is_available():
-            sums = torch._int_mm(torch.from_numpy(x), torch.from_numpy(self._weights).T).numpy()
+            sums = torch._int_mm(torch.from_numpy(signed), self._many).numpy()
         else:
-            sums = _dots(x, self._weights)
-        if self._odd:
-            sums = 2 * sums + x.sum(axis=1, dtype=np.int32, keepdims=True)
-        return sums + self._added
+            padded = np.zeros((len(x), self._few.shape[1]), np.uint8)
+            padded[:, : self.inputs] = signed.view(np.uint8) ^ np.uint8(128)
+            sums = _dots(padded, self._few, self._shift)
+        return 2 * sums + signed.sum(axis=1, dtype=np.int32, keepdims=True) if self._odd else sums
 
 
 def signs(sums: Array, thresholds: Array) -> Array:
     """Which sums are at least their threshold: (..., M) int32, (M,) int32 -> (..., ceil(M / 64)) uint64 of bits."""
-    return pack_bits(sums >= thresholds)
+    *shape, neurons = sums.shape
+    bits = np.zeros((*shape, -(-neurons // WORD) * WORD), bool)
+    np.greater_equal(sums, thresholds, out=bits[..., :neurons])
+    return np.packbits(bits, axis=-1, bitorder="little").view(np.uint64)
 
 
 def _expect(x: Array, dtype: type, columns: int) -> None:
@@ -126,26 +167,56 @@ def _expect(x: Array, dtype: type, columns: int) -> None:
 
 
 @compiled
-def codes(sums: Array, multiplier: Array, offset: Array, point: int, top: int) -> Array:
-    """clip((((multiplier * sum) >> 16) + offset) >> point, 0, top): (N, M) int32 and (M,) int32 -> (N, M) uint8."""
+def codes(sums: Array, added: Array, multiplier: Array, offset: Array, point: int, top: int) -> Array:
+    """clip((((multiplier * (sum + added)) >> 16) + offset) >> point, 0, top): (N, M), (M,) int32 -> (N, M) uint8."""
     out = np.empty(sums.shape, np.uint8)
     for n in range(sums.shape[0]):
         for m in range(sums.shape[1]):
-            code = ((np.int64(sums[n, m]) * multiplier[m] >> 16) + offset[m]) >> point
+            code = ((np.int64(sums[n, m] + added[m]) * multiplier[m] >> 16) + offset[m]) >> point
             out[n, m] = min(max(code, 0), top)
     return out
 
 
+INT, LONG, BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
+INTS, LONGS, BYTES = (ir.VectorType(kind, 512 // kind.width) for kind in (INT, LONG, BYTE))  # of 64 bytes
+
+
+def _address(context, builder, signature, arguments, i, *place):
+    """Where an element of argument i lies."""
+    array = context.make_array(signature.args[i])(context, builder, arguments[i])
+    return cgutils.get_item_pointer(context, builder, signature.args[i], array, place)
+
+
+@intrinsic
+def _dot(typing_context, x, weights, row, neuron, steps):
+    """The dot product of a row of unsigned bytes with a neuron's signed ones, in so many steps of 64."""
+
+    def generate(context, builder, signature, arguments):
+        starts = [_address(context, builder, signature, arguments, i, arguments[2 + i], LONG(0)) for i in (0, 1)]
+        total = cgutils.alloca_once_value(builder, INTS(None))
+        vnni, wide = "+avx512vnni" in context.codegen().magic_tuple()[2], ir.VectorType(INT, 64)
+        operands = [BYTES, BYTES] if vnni else [wide]
+        name = "llvm.x86.avx512.vpdpbusd.512" if vnni else "llvm.vector.partial.reduce.add.v16i32.v64i32"
+        add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(INTS, [INTS, *operands]), name)
+        with cgutils.for_range(builder, arguments[4]) as loop:
+            at = [builder.gep(start, [builder.mul(loop.index, LONG(64))]) for start in starts]
+            a, b = (builder.load(builder.bitcast(place, BYTES.as_pointer()), align=1) for place in at)
+            pair = [a, b] if vnni else [builder.mul(builder.zext(a, wide), builder.sext(b, wide))]
+            builder.store(builder.call(add, [builder.load(total), *pair]), total)
+        kind = ir.FunctionType(INT, [INTS])
+        reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.add.v16i32")
+        return builder.call(reduce, [builder.load(total)])
+
+    return types.int32(x, weights, row, neuron, steps), generate
+
+
 @compiled
-def _dots(x: Array, weights: Array) -> Array:
-    """The dot product of each row of bytes with each neuron's weights."""
+def _dots(x: Array, weights: Array, less: Array) -> Array:
+    """The dot product of each row of unsigned bytes with each neuron's signed ones, in columns filled up to 64."""
     out = np.empty((len(x), len(weights)), np.int32)
     for n in range(len(x)):
         for m in range(len(weights)):
-            total = np.int32(0)
-            for k in range(x.shape[1]):
-                total += np.int32(x[n, k]) * np.int32(weights[m, k])
-            out[n, m] = total
+            out[n, m] = _dot(x, weights, n, m, x.shape[1] // 64) - less[m]
     return out
 
 
@@ -168,10 +239,6 @@ def plain_products(x: Array, weights: Array, inputs: int) -> Array:
     return out
 
 
-INT, LONG = ir.IntType(32), ir.IntType(64)
-INTS, LONGS = ir.VectorType(INT, NEURONS), ir.VectorType(LONG, NEURONS // 2)  # of 64 bytes
-
-
 def _tile_of(rows: int):
     """Of so many rows from `first` on, the products with the neurons of a tile, into their place of `out`."""
 
@@ -180,9 +247,7 @@ def _tile_of(rows: int):
         def generate(context, builder, signature, arguments):
             *_, inputs, _, first, tile, words = arguments
 
-            def address(i, *place):
-                array = context.make_array(signature.args[i])(context, builder, arguments[i])
-                return cgutils.get_item_pointer(context, builder, signature.args[i], array, place)
+            address = partial(_address, context, builder, signature, arguments)
 
             def load(pointer, vector):
                 return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=4)

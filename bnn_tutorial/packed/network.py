@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,12 +69,13 @@ class PackedNetwork:
 
     def sums(self, examples: Array | torch.Tensor) -> Array:
         """The same -> (N, classes) int32: what the last layer adds up."""
-        return np.concatenate(self._spread(examples, lambda x: self._outputs(x)[-1]))
+        *_, sums = self._run(examples)
+        return np.concatenate(sums) if len(sums) > 1 else sums[0]
 
     def hidden(self, examples: Array | torch.Tensor) -> list[Array]:
         """The same -> for each hidden layer (N, units), or (N, height, width, channels): bool, True is +1, or codes."""
-        *maps, _ = zip(*self._spread(examples, self._outputs), strict=True)
-        outputs = zip(map(np.concatenate, maps), self.layers, strict=False)
+        *hidden, _ = self._run(examples)
+        outputs = zip(map(np.concatenate, hidden), self.layers, strict=False)
         return [x if x.dtype == np.uint8 else kernels.unpack_bits(x, len(layer.levels)) for x, layer in outputs]
 
     def save(self, path: str | Path) -> None:
@@ -111,20 +111,10 @@ class PackedNetwork:
         table.loc["total", "bits"] = (table["weights"] * table["bits"])[:-1].sum() / table.loc["total", "weights"]
         return table.rename_axis("layer")
 
-    def _spread(self, examples: Array | torch.Tensor, run: Callable) -> list:
-        """Run chunks of the examples, on as many threads as PyTorch is allowed."""
-        x = self._checked(examples)
-        chunks = [x[i : i + self._chunk] for i in range(0, max(1, len(x)), self._chunk)]
-        threads = min(torch.get_num_threads(), len(chunks))
-        if threads == 1:
-            return list(map(run, chunks))
-        # New threads, each of which asks PyTorch for one thread: nothing is shared with other callers, or with a
-        # process that this one was forked from, so that nothing waits for a thread that is not there.
-        try:
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return list(pool.map(run, chunks))
-        finally:
-            torch.set_num_threads(torch.get_num_threads())  # new threads of others shall not inherit the 1
+    def _run(self, examples: Array | torch.Tensor) -> list[list[Array]]:
+        """Of each layer the outputs, chunk by chunk; of an empty table too."""
+        chunks = kernels.spread(self._outputs, self._checked(examples), self._chunk)
+        return [list(outputs) for outputs in zip(*chunks, strict=True)]
 
     def _checked(self, examples: Array | torch.Tensor) -> Array:
         x, features = np.asarray(examples), math.prod(self.shape)
@@ -165,6 +155,8 @@ class _Step:
             rows = by_place.reshape(len(by_place), -1)
             self.product = kernels.ByteProducts(rows, layer.of_bytes)
         self.width = rows.shape[1]
+        if layer.activation == "sign":
+            self.threshold = layer.threshold - self.product.added
         self.bytes = math.prod(layer.places(shape)) * (self.width * (8 if self.of_bits else 1) + 4 * len(rows))
 
     def __call__(self, x: Array) -> Array:
@@ -183,11 +175,11 @@ class _Step:
             sums = self.product(windows.reshape(math.prod(places), self.width)).reshape(*places, len(layer.levels))
             sums = _pooled(sums, layer) if layer.pooled else sums
         if layer.activation == "logits":
-            return sums
+            return sums + self.product.added
         if layer.activation == "sign":
-            return kernels.signs(sums, layer.threshold)
-        flat = sums.reshape(-1, sums.shape[-1])
-        return kernels.codes(flat, layer.multiplier, layer.offset, layer.point, layer.top).reshape(sums.shape)
+            return kernels.signs(sums, self.threshold)
+        numbers = self.product.added, layer.multiplier, layer.offset, layer.point, layer.top
+        return kernels.codes(sums.reshape(-1, sums.shape[-1]), *numbers).reshape(sums.shape)
 
 
 def _pooled(sums: Array, layer: FoldedLayer) -> Array:

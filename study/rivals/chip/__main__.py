@@ -18,7 +18,7 @@ import pandas as pd
 from numpy import ndarray as Array
 
 import bnn_tutorial as bnn
-from bnn_tutorial import packed
+from bnn_tutorial import export, packed
 
 from .emulator import CORES, Chip, compile_for
 from .rivals import Rival
@@ -70,7 +70,7 @@ def measure(network: Rival | packed.PackedNetwork, core: str, optimise: str, pix
             path.write_text(network.source(core))
             expected = map(network.classify, pixels)
         else:
-            network.to_c(path)
+            export.to_c(network, path)
             expected = zip(network.predict(pixels), network.sums(pixels), strict=True)
         elf = compile_for(core, path, "classify" if is_rival else "net_classify", optimise, runtime=is_float)
     chip, instructions = Chip(core, elf), []
