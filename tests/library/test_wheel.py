@@ -71,7 +71,10 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(checkout, in_wheel):
     assert {name for name in in_wheel if ".dist-info/" not in name} == files(checkout, "bnn_tutorial")
 
 
-@pytest.mark.parametrize("name", ["mnist/mnist.tar.xz", "mnist/README.md", "packed/pretrained/mnist.safetensors"])
+DATA = ["mnist/mnist.tar.xz", "mnist/README.md", "packed/pretrained/mnist.safetensors", "export/parts/head.c"]
+
+
+@pytest.mark.parametrize("name", DATA)
 def test_the_wheel_holds_data_and_network(in_wheel, name):
     assert f"bnn_tutorial/{name}" in in_wheel
 
