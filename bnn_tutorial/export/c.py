@@ -95,9 +95,8 @@ def _text(network: PackedNetwork, name: str) -> str:
     for mark, count in counts.items():
         text = text.replace(mark, str(count))
     text = re.sub(r"\b(net|NET)_", f"{name}_", text)
-    return text.replace("SHAPES", "-".join("x".join(map(str, shape)) for shape in shapes)).replace(
-        "PROVENANCE", _provenance(network)
-    )
+    text = text.replace("SHAPES", "-".join("x".join(map(str, shape)) for shape in shapes))
+    return text.replace("PROVENANCE", _provenance(network))
 
 
 class _Input:

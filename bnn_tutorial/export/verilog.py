@@ -105,9 +105,8 @@ def to_verilog(network: PackedNetwork, path: str | Path, at_once: int | None = N
         raise ValueError(f"at_once must be from 1 to {inputs}, the inputs of the first layer, got {at_once}")
     for i, layer in enumerate(network.layers):
         if at_once and len(layer.levels) > (clocks := len(network.layers[0].levels) * -(-inputs // at_once)):
-            raise ValueError(
-                f"layer {i} has {len(layer.levels)} neurons, and the first layer is done after {clocks} clocks: take a smaller at_once"
-            )
+            busy = f"layer {i} has {len(layer.levels)} neurons, and the first layer is done after {clocks} clocks"
+            raise ValueError(f"{busy}: take a smaller at_once")
         if layer.levels.ndim != 2:
             raise ValueError(f"layer {i} is a convolution: only dense layers are written, whose inputs are all wired")
         if at_once and layer.bits == Fraction(8, 5):
@@ -192,23 +191,9 @@ def _one_after_the_other(network: PackedNetwork, bits: int, at_once: int) -> Ite
         last = (words - 1) * width
         rows = np.concatenate([codes[:, :last], padding, codes[:, last:]], axis=1).reshape(neurons * words, -1)
         yield _table(f"w{i}", f"at{i}", map(_number, rows), width * places)
-        yield template.substitute(
-            i=i,
-            next=i + 1,
-            neurons=neurons,
-            size=size,
-            width=width,
-            bits=bits,
-            places=places,
-            lanes=lanes,
-            a=a,
-            m=m,
-            n=n,
-            w=_bits(width),
-            A=a - 1,
-            M=m - 1,
-            N=n - 1,
-        )
+        sizes = {"neurons": neurons, "size": size, "width": width, "bits": bits, "places": places, "lanes": lanes}
+        widths = {"a": a, "A": a - 1, "m": m, "M": m - 1, "n": n, "N": n - 1, "w": _bits(width)}
+        yield template.substitute(i=i, next=i + 1, **sizes, **widths)
         if i == 0:
             yield "assign ready = ready0;"
         if layer.activation == "sign":

@@ -234,7 +234,7 @@ def plain_products(x: Array, weights: Array, inputs: int) -> Array:
         for m in range(len(weights)):
             differences = 0
             for k in range(x.shape[1]):
-                differences += _popcount(x[n, k] ^ weights[m, k])  # ty: ignore[missing-argument]: numba's
+                differences += _popcount(x[n, k] ^ weights[m, k])
             out[n, m] = inputs - 2 * differences
     return out
 

@@ -156,13 +156,13 @@ class PackedLanguageModel:
 
 
 def _matrix(stored: dict[str, Array], name: str, rows: int, columns: int, bits: str) -> Matrix:
-    bits, weight, scale = Fraction(bits), stored[f"{name}.weight"], stored[f"{name}.scale"]
-    bits = bits if bits.denominator > 1 else bits.numerator
+    each, weight, scale = Fraction(bits), stored[f"{name}.weight"], stored[f"{name}.scale"]
+    each = each if each.denominator > 1 else each.numerator
     found = weight.dtype, weight.shape, scale.dtype, len(scale) in (1, rows)
-    expected = np.uint8, (rows, ceil(columns * bits / 8)), np.float64, True
+    expected = np.uint8, (rows, ceil(columns * each / 8)), np.float64, True
     if found != expected:
         raise ValueError(f"found {name} of {found}, expected {expected}")
-    return Matrix(files.unpack_levels(weight, bits, columns), scale, bits)
+    return Matrix(files.unpack_levels(weight, each, columns), scale, each)
 
 
 class Product:

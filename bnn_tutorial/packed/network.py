@@ -113,7 +113,8 @@ class PackedNetwork:
 
     def _run(self, examples: Array | torch.Tensor) -> list[list[Array]]:
         """Of each layer the outputs, chunk by chunk; of an empty table too."""
-        return [*zip(*kernels.spread(self._outputs, self._checked(examples), self._chunk), strict=True)]
+        chunks = kernels.spread(self._outputs, self._checked(examples), self._chunk)
+        return [list(outputs) for outputs in zip(*chunks, strict=True)]
 
     def _checked(self, examples: Array | torch.Tensor) -> Array:
         x, features = np.asarray(examples), math.prod(self.shape)

@@ -171,7 +171,7 @@ def test_images_that_do_not_fit_are_refused(wrong):
     ("layers", "message"),
     [
         ([DENSE(4, 3, activation=bnn.sign), DENSE(4, 2)], "a layer of 4 inputs gets 3"),
-        ([DENSE(9_000_000, 1, activation=bnn.sign), DENSE(1, 2)], "a neuron of 9,000,000 inputs has sums up to 2,295,000,000, beyond 32 bits"),
+        ([DENSE(9_000_000, 1, activation=bnn.sign), DENSE(1, 2)], "sums up to 2,295,000,000, beyond 32 bits"),
     ],
 )
 def test_layers_that_cannot_be_run_are_refused(layers, message):

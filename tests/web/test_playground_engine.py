@@ -77,7 +77,8 @@ def model_of(options, generator):
     binary_map = stopped_linear if options["estimator"] == "none" else bnn.binary_linear
     forward_map = binary_map if options["binaryWeights"] else bnn.linear
     window = {"clip": options["clip"]} if options["estimator"] == "clipped" else {}
-    activation = torch.tanh if options["activation"] == "tanh" else partial(ESTIMATORS[options["estimator"]], **window)
+    sign = partial(ESTIMATORS[options["estimator"]], **window)
+    activation = {"sign": sign, "tanh": torch.tanh, "codes": bnn.quantised_relu}[options["activation"]]
     model = bnn.binary_mlp(options["widths"], activation, forward_map, options["batchNorm"], generator=generator)
     for layer in model:
         for shift in [layer.bias] if layer.norm is None else [layer.norm.bias, layer.norm.weight]:
@@ -185,6 +186,8 @@ def test_300_steps_of_the_float_twin_are_those_of_pytorch(engine, norm, optimise
     "changes",
     [
         {"binaryWeights": False},
+        {"activation": "codes"},
+        {"activation": "codes", "binaryWeights": False, "optimiser": "sgd"},
         {"activation": "tanh", "estimator": "none"},
         {"activation": "tanh", "estimator": "identity", "clamp": False},
         {"widths": [2, 8]},

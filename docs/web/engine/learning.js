@@ -10,6 +10,7 @@
 //
 // All is as in PyTorch and bnn_tutorial, to the last digits of float64, or of float32.
 
+import { rounded } from "./fixed.js";
 import { BatchNorm, Bias } from "./norm.js";
 import { Parameter } from "./parameter.js";
 import { multiply, multiplyOuter, multiplyTransposed } from "./products.js";
@@ -24,7 +25,7 @@ import { multiply, multiplyOuter, multiplyTransposed } from "./products.js";
  * @typedef {object} Options
  * @property {number[]} widths inputs, hidden units, classes: [2, 4, 2] or [784, 300, 100, 10]
  * @property {boolean} binaryWeights whether the layers compute with sign(W), or with W
- * @property {"sign" | "tanh"} activation of the hidden layers
+ * @property {"sign" | "tanh" | "codes"} activation of the hidden layers
  * @property {keyof typeof ESTIMATORS} estimator of the hidden layers' sign; with "none" the weights' sign has none, too
  * @property {number} clip half the width of the window of "clipped"
  * @property {boolean} batchNorm whether each layer normalises its products, the last one too; then it has no bias
@@ -34,6 +35,8 @@ import { multiply, multiplyOuter, multiplyTransposed } from "./products.js";
  */
 
 const STEEPNESS = 5; // β of SignSwish
+export const [TOP, LIMIT] = [255, 6]; // of the quantised ReLU: its largest code, and what that stands for
+const STEP = LIMIT / TOP;
 
 /** What the backward pass takes for the derivative of sign(x). @satisfies {Record<string, Slope>} */
 export const ESTIMATORS = {
@@ -197,6 +200,12 @@ export class Network {
 /** @type {Activation} */
 const LINEAR = { value: (y) => y, slope: () => 1 };
 
+/** `quantised_relu` in bnn_tutorial: 256 values from 0 to LIMIT, with the slope of the clipping. @type {Activation} */
+const QUANTISED_RELU = {
+  value: (y) => rounded(Math.min(Math.max(y, 0), LIMIT) / STEP) * STEP,
+  slope: (y) => (y >= 0 && y <= LIMIT ? 1 : 0),
+};
+
 /**
  * Of the hidden layers, and the slope that the backward pass takes for its derivative.
  * @param {Pick<Options, "activation" | "estimator" | "clip">} options
@@ -204,6 +213,7 @@ const LINEAR = { value: (y) => y, slope: () => 1 };
  */
 export function activationOf({ activation, estimator, clip }) {
   if (activation === "tanh") return { value: Math.tanh, slope: ESTIMATORS.tanh }; // its true slope
+  if (activation === "codes") return QUANTISED_RELU;
   /** @type {Slope} */
   const slope = ESTIMATORS[estimator];
   return { value: sign, slope: (y) => slope(y, clip) };

@@ -1,4 +1,4 @@
-"""Networks as circuits: cells that a synthesiser needs, and clocks of chips that one can buy; needs the extra `circuit`.
+"""Networks as circuits: cells that a synthesiser needs, clocks of chips that are sold; needs the extra `circuit`.
 
 - `synthesis`: Yosys, for look-up tables, gates, and the cells of four chips.
 - `simulation`: runs a synthesised circuit, 64 images at a time in each word.

@@ -1,0 +1,87 @@
+"""What circuits cost: counted by a synthesiser, and what the stored tables say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("pyosys", reason="needs the extra circuit")
+
+from study.rivals.circuit import networks, neurons
+from study.rivals.circuit.place import frame, place
+from study.rivals.circuit.simulation import Circuit
+from study.rivals.circuit.synthesis import TARGETS, cells
+
+STORED = pd.read_csv(neurons.RESULTS, dtype={"yosys": str})
+
+
+def written(folder, text):
+    path = folder / "circuit.v"
+    path.write_text(text)
+    return path
+
+
+def test_a_neuron_of_bits_needs_two_tables_for_each_full_adder_at_most(tmp_path):
+    found = cells(written(tmp_path, neurons.neuron(31, "1 x 1", "fixed")), "neuron", "LUT4")["LUT"]
+    adders = 31 - (31).bit_count()
+    assert adders < found <= 2 * adders
+
+
+def test_fixed_weights_cost_no_table(tmp_path):
+    mixed = neurons.neuron(15, "1 x 1", "fixed")
+    weights = mixed[mixed.index("15'h") :].split(",")[0]
+    counts = [cells(written(tmp_path, mixed.replace(weights, w)), "neuron", "LUT4") for w in (weights, "15'h7fff")]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("kind", neurons.KINDS)
+def test_a_neuron_with_weights_from_memory_compares_its_sum(kind, tmp_path):
+    bits, places = neurons.KINDS[kind]
+    circuit = Circuit(written(tmp_path, neurons.neuron(5, kind, "memory")), "neuron", 300)
+    random = np.random.default_rng(0)
+    x, w = (random.integers(0, 2, (300, n, 5)) for n in (bits, places))
+    n = sum(2 ** (i + j) * (x[:, i] == w[:, j]).sum(axis=1) for i in range(bits) for j in range(places))
+    y = circuit.step(x=x.reshape(300, -1) > 0, w=w.reshape(300, -1) > 0)["y"][:, 0]
+    assert np.array_equal(y, n > 5 * (2**bits - 1) * (2**places - 1) // 2)
+
+
+def test_yosys_says_why_it_stops(tmp_path):
+    with pytest.raises(RuntimeError, match="syntax error"):
+        cells(written(tmp_path, "module neuron(;"), "neuron", "LUT4")
+
+
+def test_cells_that_the_simulation_does_not_know_are_refused(tmp_path):
+    box = "(* blackbox *) module box(input a, output y); endmodule"
+    text = f"{box} module neuron(input a, output y); box inner(a, y); endmodule"
+    with pytest.raises(ValueError, match="cells that the simulation does not know"):
+        Circuit(written(tmp_path, text), "neuron", 64)
+
+
+def test_each_row_of_the_table_is_there_once_and_says_its_tools():
+    assert not STORED.duplicated(neurons.KEY).any()
+    assert STORED["yosys"].notna().all()
+    assert set(STORED["target"]) <= set(TARGETS)
+
+
+def test_a_stored_neuron_is_what_is_synthesised_today():
+    row = neurons.row(32, "1 x 1", "fixed", "LUT4")
+    kept = STORED.query("inputs == 32 and kind == '1 x 1' and weights == 'fixed' and target == 'LUT4'")
+    assert kept["LUT"].item() == row["LUT"]
+
+
+def test_the_smallest_rival_reaches_the_interval_on_held_out_images(tmp_path):
+    table = networks.Table(tmp_path / "choices.csv")
+    runs = [(networks.REFERENCE, seed, acc) for seed, acc in enumerate((0.80, 0.81, 0.82))]
+    for kind in list(networks.KINDS)[1:]:
+        runs += [(f"{kind}, 2 hidden", 0, 0.7), (f"{kind}, 3 hidden", 0, 0.81), (f"{kind}, 4 hidden", 0, 0.9)]
+    for name, seed, acc in runs:
+        table.add(name, seed, {"acc_test": acc}, networks.recipe("1 x 1", 2))
+    assert networks.smallest(table) == [f"{kind}, 3 hidden" for kind in list(networks.KINDS)[1:]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chip", ["iCE40 UP5K", "ECP5 25F"])
+def test_a_small_circuit_is_placed_and_routed(chip, tmp_path):
+    text = "module net(input clk, input [7:0] x, output reg [3:0] best); always @(posedge clk) best <= x[3:0] ^ x[7:4];"
+    placed = place(written(tmp_path, text + " endmodule" + frame("net", 8, 2, 4)), "chip", chip)
+    assert placed.megahertz > 0
+    assert len(placed.places) >= 12
