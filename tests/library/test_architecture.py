@@ -18,7 +18,7 @@ ROOT = Path(bnn.__file__).parents[1]
 ARROWS = {
     "core": {"core"},
     "language": {"core", "language"},
-    "packed": {"core", "packed"},
+    "packed": {"core", "language", "packed"},
     "export": {"core", "packed", "export"},
     "study": {"core", "language", "packed", "export", "study"},
 }

@@ -95,7 +95,8 @@ def test_the_source_distribution_holds_what_builds_and_tests_it(in_source):
 def test_the_metadata_names_both_licences_and_no_address_but_the_projects(wheel, in_wheel):
     name = next(name for name in in_wheel if name.endswith("METADATA"))
     metadata = message_from_string(zipfile.ZipFile(wheel).read(name).decode())
-    assert metadata.get_all("License-File") == ["LICENSE", "bnn_tutorial/mnist/README.md"]
+    data = [f"bnn_tutorial/{folder}/README.md" for folder in ("mnist", "shakespeare")]
+    assert metadata.get_all("License-File") == ["LICENSE", *data]
     urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
     assert urls == PROJECT.get("urls", {})
 
