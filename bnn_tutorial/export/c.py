@@ -220,7 +220,13 @@ def _places(
     names = {"CHANNELS": x.channels, "HEIGHT": height, "WIDTH": width}
     names |= dict(zip(("NEXT_CHANNEL", "NEXT_ROW", "NEXT"), steps, strict=True))
     names |= {"SIDE": side, "STRIDE": layer.stride, "PADDING": layer.padding, "POOL": 1 + layer.pooled, "SIZE": size}
-    names |= {"NEURONS": neurons + -neurons % TWELVE, "ROWS": rows, "COLUMNS": columns, "OUTPUTS": out.channels}
+    names |= {
+        "NEURONS": neurons,
+        "ROOM": neurons + -neurons % TWELVE,
+        "ROWS": rows,
+        "COLUMNS": columns,
+        "OUTPUTS": out.channels,
+    }
     text = _part("place_layer", i, **names).replace("input_t", TYPES[x.form]).replace("output_t", TYPES[out.form])
     text = text.replace("SUMS(window, sums);", add_up("window", "sums")).replace(
         "ACTIVATE(largest, out);", activate("largest", "out")
