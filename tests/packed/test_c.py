@@ -194,6 +194,18 @@ def test_compiled_as_a_program_it_reads_an_image_and_prints_the_class(mnist, mni
     assert b"expected an image of 784 pixels" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["convnet", "mixed", "W1A8", "convolutions, ternary"])
+def test_nothing_is_computed_that_c_leaves_undefined(name, tmp_path, images):
+    """An index beyond an array, a sum beyond 32 bits: there the program would end with an illegal instruction."""
+    network, _ = packed_at_random(NETWORKS[name], 0)
+    export.to_c(network, tmp_path / "net.c")
+    options = ["-O1", "-fsanitize=undefined", "-fsanitize-trap=undefined", "-Dnet_MAIN"]
+    zig(*STRICT, *options, str(tmp_path / "net.c"), "-o", str(tmp_path / "net"))
+    for image, best in zip(images[:3], network.predict(images[:3]), strict=True):
+        done = subprocess.run([tmp_path / "net"], input=b"P5 28 28 255\n" + image.tobytes(), capture_output=True)
+        assert done.stdout == f"{best}\n".encode()
+
+
 def test_limits_of_a_table_stand_in_the_file(tmp_path):
     model = torch.nn.Sequential(bnn.QuantisedInput([-1.5, 0.0], [2.5, 1.0]), *bnn.binary_mlp((2, 3, 2)))
     export.to_c(packed.PackedNetwork.from_model(model), tmp_path / "net.c")
