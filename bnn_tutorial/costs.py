@@ -35,8 +35,8 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         - `bytes_packed`: what is left for inference, of a binary network to the byte as `packed.PackedNetwork` stores
           it. Of a layer of few bits: its weights, each unit's rounded up to bytes, and what its bias or batch norm
           folds into: one int32 where the output is a sign (the threshold), else scale and shift, 4 bytes each, of the
-          logits 8 each; with pooling also a bit a unit: whether batch norm's scale is negative. Any other: 4 bytes a
-          parameter;
+          logits 8 each; with pooled signs also a bit a unit: whether batch norm's scale is negative. Any other: 4 bytes
+          a parameter;
         - `compression`: bytes_now / bytes_packed;
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.
@@ -115,7 +115,7 @@ def _packed(layer: nn.Module, bits: int | Fraction, calls: list[tuple[Tensor, Te
     units, inputs = len(layer.weight), layer.weight[0].numel()
     folded = 4 if all(_is_binary(z) for _, z in calls) else 16 if getattr(layer, "activation", None) is None else 8
     # Of pooled sums one at the threshold is enough; where batch norm's scale is negative, all must be: a bit a unit.
-    pooled = -(-units // 8) if getattr(layer, "pool", 1) > 1 else 0
+    pooled = -(-units // 8) if getattr(layer, "pool", 1) > 1 and folded == 4 else 0
     return units * (math.ceil(inputs * bits / 8) + folded) + pooled
 
 

@@ -148,7 +148,7 @@ def quantised_weights(weight: Tensor, bits: int = 8) -> KeptWeights:
 
 
 _TINY = 1e-5  # the least scale: a row of zeros shall not be divided by zero
-# The step between levels that loses least of a normal distribution of deviation 1 (Max 1960, table I).
+# The step between levels that loses least of a normal distribution of deviation 1 (Max 1960, table II).
 MAX_STEPS = {1: 1.596, 2: 0.9957, 3: 0.5860, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}
 
 

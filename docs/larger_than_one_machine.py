@@ -1,6 +1,6 @@
 """Train `binary_mlp` on several processes, each with its share of every batch: `torchrun` starts them.
 
-    torchrun --standalone --nproc-per-node 2 docs/larger_than_one_machine.py --epochs 2
+torchrun --standalone --nproc-per-node 2 docs/larger_than_one_machine.py --epochs 2
 """
 
 import argparse

@@ -17,6 +17,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from bnn_tutorial.packed.files import replace
+
 from .images import images
 from .recipes import Recipe
 from .teacher import TEACHER
@@ -46,9 +48,7 @@ class Table:
         self.rows[name, seed] = {"name": name, "seed": seed, **row, **settings}
         if self.order:
             self.rows = dict(sorted(self.rows.items(), key=lambda item: (self.order.index(item[0][0]), item[0][1])))
-        part = self.path.with_suffix(".part")  # moved over the file when whole: an interruption leaves the old one
-        pd.DataFrame(self.rows.values()).to_csv(part, index=False)
-        part.replace(self.path)
+        replace(self.path, pd.DataFrame(self.rows.values()).to_csv(index=False).encode())
 
 
 def run_missing(

@@ -17,8 +17,8 @@ on an edge only where an axis ends. The test set is not read.
 The result: the whole training set, the recipe of ten epochs, accuracy on all 10,000 test images after the last epoch,
 five seeds on both sets. The networks of 12,000 bytes also for sixty epochs of gently augmented images, the rate the
 best of three neighbours, by one seed of sixty epochs on held-out images. Verdicts: differences of means by Welch's
-interval, unpaired, since unlike networks share nothing by sharing a seed; all pairs of kinds in a column together
-(Games and Howell).
+interval, unpaired, since unlike networks share nothing by sharing a seed; all pairs of kinds in a column together, by
+Šidák's correction.
 
 Networks of one shape are trained together (`together`), with the steps of `bnn.train`. About three hours on one quiet
 core; a run that was interrupted goes on where it was.

@@ -33,7 +33,52 @@ def two_channels_to_dense(generator):
     return nn.Sequential(nn.Unflatten(1, (2, 14, 28)), nn.Flatten(), DENSE(784, 10, generator=generator))
 
 
-NETWORKS = {
+def codes_of_convolutions(forward_map, generator):
+    """Zeros around pixels and codes, strides, pooling, and scales of both signs."""
+    options = {"forward_map": forward_map, "activation": bnn.quantised_relu, "normalise": True, "generator": generator}
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        bnn.GenConv2d(1, 5, 3, padding=1, pool=2, **options),
+        bnn.GenConv2d(5, 7, 4, stride=2, padding=2, **options),
+        nn.Flatten(),
+        DENSE(448, 10, generator=generator),
+    )
+
+
+def mixed(generator):
+    """Weights of 8, 1.6, 1 and 4 bits, activations of one, eight and three bits."""
+    dense = partial(bnn.GenDense, normalise=True, generator=generator)
+    three = partial(bnn.quantised_relu, bits=3, limit=2.0)
+    return nn.Sequential(
+        dense(784, 31, activation=bnn.sign_ste, forward_map=bnn.quantised_linear),
+        dense(31, 40, activation=bnn.quantised_relu, forward_map=bnn.ternary_linear),
+        dense(40, 33, activation=three, forward_map=bnn.scaled_binary_linear),
+        dense(33, 10, forward_map=partial(bnn.quantised_linear, bits=4)),
+    )
+
+
+def dense_codes(forward_map, **options):
+    return partial(bnn.binary_mlp, (784, 61, 33, 10), bnn.quantised_relu, forward_map, **options)
+
+
+FEW_BITS = {
+    "W1A8": dense_codes(bnn.binary_linear),
+    "W1A8 with a bias": dense_codes(bnn.scaled_binary_linear, normalise=False),
+    "ternary": dense_codes(bnn.ternary_linear),
+    "2 bits": dense_codes(partial(bnn.quantised_linear, bits=2)),
+    "3 bits and signs": partial(
+        bnn.binary_mlp, (784, 61, 33, 10), bnn.sign_ste, partial(bnn.quantised_linear, bits=3), binary_input=True
+    ),
+    "4 bits": dense_codes(partial(bnn.quantised_linear, bits=4)),
+    "8 bits": dense_codes(bnn.quantised_linear),
+    "mixed": mixed,
+    "convolutions, W1A8": partial(codes_of_convolutions, bnn.binary_conv2d),
+    "convolutions, ternary": partial(codes_of_convolutions, bnn.ternary_conv2d),
+    "convolutions, 4 bits": partial(codes_of_convolutions, partial(bnn.quantised_conv2d, bits=4)),
+    "convolutions, 8 bits": partial(codes_of_convolutions, bnn.quantised_conv2d),
+}
+
+NETWORKS = FEW_BITS | {
     "tutorial": bnn.tutorial_mlp,
     "normalised": partial(bnn.binary_mlp, **NORMALISED),
     "one-bit pixels": partial(bnn.binary_mlp, (784, 65, 64, 10), **NORMALISED, binary_input=True, dropout=0.1),

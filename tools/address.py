@@ -40,9 +40,12 @@ def site_of(address: str) -> str:
 def in_notebook(text: str, address: str) -> str:
     """The file of a notebook: its cell "install" says how to get the package, in Colab by itself."""
     notebook = json.loads(text)
-    (cell,) = [cell for cell in notebook["cells"] if cell["id"] == "install"]
-    words = "".join(cell["source"]).partition("\n\n")[0]
-    extras = re.search(r'pip install "?\.(\[[\w,]+\])?', words)[1] or ""
+    cells = [cell for cell in notebook["cells"] if cell["id"] == "install"]
+    words = "".join(cells[0]["source"] if cells else []).partition("\n\n")[0]
+    found = re.search(r'pip install "?\.(\[[\w,]+\])?', words)
+    if not found:
+        raise ValueError("expected a cell 'install' that says pip install: copy the one of another notebook")
+    cell, extras = cells[0], found[1] or ""
     source = words + (IN_COLAB.format(address=address, extras=extras) if address else "")
     cell["source"] = source.splitlines(keepends=True)
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

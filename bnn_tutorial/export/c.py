@@ -31,7 +31,15 @@ from ..packed.network import PackedNetwork
 WORD = 32  # signs in a word
 TWELVE = 12  # neurons that look up at a time
 PARTS = Path(__file__).parent / "parts"
-SHARED = ("outputs", "count", "tables", "pixels", "signs", "plus_minus", "codes")  # in this order, where they are needed
+SHARED = (
+    "outputs",
+    "count",
+    "tables",
+    "pixels",
+    "signs",
+    "plus_minus",
+    "codes",
+)  # in this order, where they are needed
 TYPES = {"bits": "uint32_t", "bytes": "uint8_t", "signs": "int8_t"}  # of a layer's inputs: words, codes, ±1
 
 
@@ -87,9 +95,8 @@ def _text(network: PackedNetwork, name: str) -> str:
     for mark, count in counts.items():
         text = text.replace(mark, str(count))
     text = re.sub(r"\b(net|NET)_", f"{name}_", text)
-    return text.replace("SHAPES", "-".join("x".join(map(str, shape)) for shape in shapes)).replace(
-        "PROVENANCE", _provenance(network)
-    )
+    text = text.replace("SHAPES", "-".join("x".join(map(str, shape)) for shape in shapes))
+    return text.replace("PROVENANCE", _provenance(network))
 
 
 class _Input:
@@ -107,7 +114,10 @@ class _Input:
             self.parts, call = ["pixels"], f"net_pixels(pixels, {self.places}, {shape[0]}, {pixel_threshold}, x0);"
             self.calls = [call]
         elif i == 0 and pixel_threshold is not None:
-            self.calls = [f"for (int k = 0; k < {inputs}; k++)", f"    x0[k] = pixels[k] >= {pixel_threshold} ? 1 : -1;"]
+            self.calls = [
+                f"for (int k = 0; k < {inputs}; k++)",
+                f"    x0[k] = pixels[k] >= {pixel_threshold} ? 1 : -1;",
+            ]
         elif i == 0 and self.size == inputs:
             self.name = "pixels"
         elif i == 0:
@@ -144,7 +154,9 @@ def _tables(i: int, layer: FoldedLayer, levels: Array) -> str:
     if i == 0 and layer.levels.ndim == 2 and side**2 == inputs and side % 4 == 0 and size == 8:
         order = order.reshape(side // 2, 2, side // 4, 4).swapaxes(1, 2).ravel()
         lines = {"LINES": side // 2, "LINE": 2 * side, "STEP": 4, "OTHER": side}
-    adds = np.pad(levels > 0, [(0, -neurons % TWELVE), (0, -inputs % size)])[:, order].reshape(-1, len(order) // size, size)
+    adds = np.pad(levels > 0, [(0, -neurons % TWELVE), (0, -inputs % size)])[:, order].reshape(
+        -1, len(order) // size, size
+    )
     signs = (adds << np.arange(size)).sum(axis=2).T  # (groups, neurons)
     lines |= {"NEURONS": signs.shape[1], "GROUPS": len(signs) // lines["LINES"]}
     return _array("uint8_t", f"net_signs_{i}", signs) + "\n" + _part("table_layer", i, **lines)
@@ -173,7 +185,9 @@ def _activation(i: int, layer: FoldedLayer, form: str) -> tuple[str, str, Callab
     return constants, part, lambda s, out: f"net_{part}({s}, {len(layer.levels)}, {listed}{more}, {out});"
 
 
-def _places(i: int, layer: FoldedLayer, x: _Input, out: _Input, shape: tuple, add_up: Callable, activate: Callable) -> str:
+def _places(
+    i: int, layer: FoldedLayer, x: _Input, out: _Input, shape: tuple, add_up: Callable, activate: Callable
+) -> str:
     """A convolution: layer i at every place."""
     neurons, _, side, _ = layer.levels.shape
     (_, height, width), (_, rows, columns), size = x.shape, shape, side * side * x.channels
@@ -184,7 +198,9 @@ def _places(i: int, layer: FoldedLayer, x: _Input, out: _Input, shape: tuple, ad
     names |= {"SIDE": side, "STRIDE": layer.stride, "PADDING": layer.padding, "POOL": 1 + layer.pooled, "SIZE": size}
     names |= {"NEURONS": neurons + -neurons % TWELVE, "ROWS": rows, "COLUMNS": columns, "OUTPUTS": out.channels}
     text = _part("place_layer", i, **names).replace("input_t", TYPES[x.form]).replace("output_t", TYPES[out.form])
-    text = text.replace("SUMS(window, sums);", add_up("window", "sums")).replace("ACTIVATE(largest, out);", activate("largest", "out"))
+    text = text.replace("SUMS(window, sums);", add_up("window", "sums")).replace(
+        "ACTIVATE(largest, out);", activate("largest", "out")
+    )
     flipped = "" if layer.inverted is None else _array("uint8_t", f"net_flipped_{i}", layer.inverted.astype(int)) + "\n"
     return flipped + text.replace("FLIPPED(n)", f"net_flipped_{i}[n]" if flipped else "0")
 
@@ -192,7 +208,9 @@ def _places(i: int, layer: FoldedLayer, x: _Input, out: _Input, shape: tuple, ad
 def _part(name: str, i: int = 0, **constants: int) -> str:
     """The text of a part; of a layer's part with its number and its constants."""
     text = re.sub(r"_I\b", f"_{i}", (PARTS / f"{name}.c").read_text())
-    return re.sub(r"\b([A-Z_]+) = \d+", lambda found: f"{found[1]} = {constants[found[1]]}", text) if constants else text
+    return (
+        re.sub(r"\b([A-Z_]+) = \d+", lambda found: f"{found[1]} = {constants[found[1]]}", text) if constants else text
+    )
 
 
 def _provenance(network: PackedNetwork) -> str:
@@ -200,7 +218,10 @@ def _provenance(network: PackedNetwork) -> str:
     lines = [line for name, text in network.provenance.items() for line in f"{name}: {text}".splitlines()]
     if network.limits is not None:
         lines.append("The inputs are features x as bytes: 255 (x - low) / (high - low), rounded, from 0 to 255.")
-        lines += [f"{name}: {', '.join(map(str, limit))}" for name, limit in zip(("low", "high"), network.limits.tolist(), strict=True)]
+        lines += [
+            f"{name}: {', '.join(map(str, limit))}"
+            for name, limit in zip(("low", "high"), network.limits.tolist(), strict=True)
+        ]
     return "".join(f" * {line}\n" for line in lines).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
 
 

@@ -3,7 +3,15 @@
 `from bnn_tutorial import packed` imports numba, which `import bnn_tutorial` alone does not.
 """
 
-from . import files, folding, kernels, network
+try:
+    from . import files, folding, kernels, network
+except ModuleNotFoundError as error:
+    missing = (error.name or "").partition(".")[0]
+    if missing not in ("llvmlite", "numba", "safetensors"):
+        raise
+    needs = f"bnn_tutorial.packed needs {missing}, which comes with the extra `packed`"
+    raise ImportError(f"{needs}: run pip install '.[packed]' in the project's folder") from error
+
 from .folding import FoldedLayer
 from .network import PackedNetwork, load_pretrained
 

@@ -149,7 +149,7 @@ def fold_logits(scale: Array, shift: Array, largest: int) -> dict:
 
 def _fixed_point(slope: Array, value: Array, middle: Array, largest: int) -> dict:
     """The line with this slope, and this value at `middle`, with as many bits behind the point as there is room for."""
-    steepest, highest, point = abs(slope).max(), abs(value).max(), 30
+    steepest, highest, point = abs(slope).max(), abs(value).max(), 60
     while (steepest * largest + highest) * 2.0**point >= ROOM or steepest * 2.0 ** (point + FRACTION) >= 2**31 - 1:
         point -= 1
     multiplier = np.floor(slope * 2.0 ** (point + FRACTION) + 0.5).astype(np.int64)

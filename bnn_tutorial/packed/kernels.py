@@ -5,8 +5,8 @@ dot product K - 2d, and d is the popcount (how many bits are 1) of the XOR of th
 that. `SignProducts` does the same faster, by *tiling*, the old trick of matrix products (Goto and van de Geijn 2008):
 the sums of a tile, 8 rows by 16 neurons, stay in registers while the loop goes over the words, so that a vector of
 weights, once loaded, serves 8 rows. Python has no names for registers, so the tile is written in LLVM's language, into
-which numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one instruction counts the ones in
-512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
+which numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one instruction counts
+the ones in 512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
 
 Of bytes: `ByteProducts` takes PyTorch's product of matrices of bytes, oneDNN's, which knows the instructions of each
 processor (AMX, VNNI, AVX2), and for few rows, or where PyTorch comes without oneDNN, a plain loop.
@@ -14,7 +14,12 @@ processor (AMX, VNNI, AVX2), and for few rows, or where PyTorch comes without on
 
 from __future__ import annotations
 
-from functools import partial
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from threading import Barrier
+from typing import TypeVar
 
 import numba
 import numpy as np
@@ -25,6 +30,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy import ndarray as Array
 
+T = TypeVar("T")
 WORD = 64  # signs in a word
 ROWS, NEURONS = 8, 16  # of a tile
 FEW = 16  # rows for which it does not pay to ask oneDNN
@@ -47,6 +53,33 @@ def compiled(function):
         return numba.njit(function, cache=True, nogil=True)
     except RuntimeError:  # no locator available
         return numba.njit(function, nogil=True)
+
+
+def spread(run: Callable[[Array], T], x: Array, rows: int) -> list[T]:
+    """[run(chunk), ...] of so many rows each, on as many threads as PyTorch is allowed."""
+    chunks = [x[i : i + rows] for i in range(0, max(1, len(x)), rows)]
+    threads = min(torch.get_num_threads(), len(chunks))
+    return [*map(run, chunks)] if threads == 1 else [*_pool(os.getpid(), threads).map(run, chunks)]
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads of our own, each of which lets PyTorch compute alone: no other's threads have to be there.
+
+    A process that was forked begins anew, since threads do not come along.
+    """
+    started = Barrier(threads + 1)
+
+    def start():
+        torch.set_num_threads(1)
+        started.wait()
+
+    before, pool = torch.get_num_threads(), ThreadPoolExecutor(threads, initializer=start)
+    for _ in range(threads):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(before)  # or else the threads that others start would inherit the 1
+    return pool
 
 
 class SignProducts:
@@ -201,7 +234,7 @@ def plain_products(x: Array, weights: Array, inputs: int) -> Array:
         for m in range(len(weights)):
             differences = 0
             for k in range(x.shape[1]):
-                differences += _popcount(x[n, k] ^ weights[m, k])  # ty: ignore[missing-argument]: numba's
+                differences += _popcount(x[n, k] ^ weights[m, k])
             out[n, m] = inputs - 2 * differences
     return out
 

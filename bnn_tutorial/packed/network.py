@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Barrier
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,12 +69,13 @@ class PackedNetwork:
 
     def sums(self, examples: Array | torch.Tensor) -> Array:
         """The same -> (N, classes) int32: what the last layer adds up."""
-        return np.concatenate(self._spread(examples, lambda x: self._outputs(x)[-1]))
+        *_, sums = self._run(examples)
+        return np.concatenate(sums) if len(sums) > 1 else sums[0]
 
     def hidden(self, examples: Array | torch.Tensor) -> list[Array]:
         """The same -> for each hidden layer (N, units), or (N, height, width, channels): bool, True is +1, or codes."""
-        *maps, _ = zip(*self._spread(examples, self._outputs), strict=True)
-        outputs = zip(map(np.concatenate, maps), self.layers, strict=False)
+        *hidden, _ = self._run(examples)
+        outputs = zip(map(np.concatenate, hidden), self.layers, strict=False)
         return [x if x.dtype == np.uint8 else kernels.unpack_bits(x, len(layer.levels)) for x, layer in outputs]
 
     def save(self, path: str | Path) -> None:
@@ -114,14 +111,10 @@ class PackedNetwork:
         table.loc["total", "bits"] = (table["weights"] * table["bits"])[:-1].sum() / table.loc["total", "weights"]
         return table.rename_axis("layer")
 
-    def _spread(self, examples: Array | torch.Tensor, run: Callable) -> list:
-        """Run chunks of the examples, on as many threads as PyTorch is allowed."""
-        x = self._checked(examples)
-        chunks = [x[i : i + self._chunk] for i in range(0, max(1, len(x)), self._chunk)]
-        threads = min(torch.get_num_threads(), len(chunks))
-        if threads == 1:
-            return list(map(run, chunks))
-        return list(_pool(os.getpid(), threads).map(run, chunks))
+    def _run(self, examples: Array | torch.Tensor) -> list[list[Array]]:
+        """Of each layer the outputs, chunk by chunk; of an empty table too."""
+        chunks = kernels.spread(self._outputs, self._checked(examples), self._chunk)
+        return [list(outputs) for outputs in zip(*chunks, strict=True)]
 
     def _checked(self, examples: Array | torch.Tensor) -> Array:
         x, features = np.asarray(examples), math.prod(self.shape)
@@ -143,26 +136,6 @@ class PackedNetwork:
         if self.pixel_threshold is not None:
             x = kernels.pack_bits(x >= self.pixel_threshold)
         return [x := step(x) for step in self._steps]
-
-
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of our own, each of which lets PyTorch compute alone: no other's threads have to be there.
-
-    A process that was forked begins anew, since threads do not come along.
-    """
-    started = Barrier(threads + 1)
-
-    def start():
-        torch.set_num_threads(1)
-        started.wait()
-
-    before, pool = torch.get_num_threads(), ThreadPoolExecutor(threads, initializer=start)
-    for _ in range(threads):
-        pool.submit(int)
-    started.wait()
-    torch.set_num_threads(before)  # or else the threads that others start would inherit the 1
-    return pool
 
 
 class _Step:

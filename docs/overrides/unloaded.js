@@ -20,5 +20,6 @@ async function whyUnloaded(address) {
 
 // A browser that does not understand a script, or stops in the midst of it, has nothing more to say.
 addEventListener("error", ({ message, filename }) => {
-  if (filename.includes("/web/")) reportFault("[data-state=loading]", `this browser cannot run its scripts (${message})`);
+  const why = `this browser cannot run its scripts (${message})`;
+  if (filename.includes("/web/")) reportFault("[data-state=loading]", why);
 });

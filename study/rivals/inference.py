@@ -55,17 +55,17 @@ def timed(run: Callable, repeat: int) -> float:
 
 def product(rows: int, width: int, neurons: int) -> tuple[Callable, dict[str, Callable]]:
     bits, weights = (RANDOM.integers(0, 2, (n, width)).astype(bool) for n in (rows, neurons))
-    words, tiled = kernels.pack_bits(bits), kernels.Neurons(kernels.pack_bits(weights), width)
+    words, tiled = kernels.pack_bits(bits), kernels.SignProducts(kernels.pack_bits(weights), width)
     x, w = (np.where(b, np.float32(1), np.float32(-1)) for b in (bits, weights))
     x_torch, w_torch = torch.from_numpy(x), torch.from_numpy(w)
     x_columns, w_columns = np.ascontiguousarray(w.T), w_torch.T.contiguous()
     # All write into memory that is there: to get 40 MB from the system takes longer than the one-bit product.
-    sums, out = np.empty((rows, tiled.columns), np.int32), np.empty((rows, neurons), np.float32)
+    out = np.empty((rows, neurons), np.float32)
     out_torch = torch.from_numpy(out)
     x_int8, w_int8 = x_torch.to(torch.int8), w_torch.to(torch.int8)
     w_int8_columns = w_int8.T.contiguous()
     out_int8 = torch.empty(out.shape, dtype=torch.int32)
-    return lambda: tiled._run(words, sums), {
+    return lambda: kernels.spread(tiled, words, 512), {
         "PyTorch": lambda: torch.mm(x_torch, w_torch.T, out=out_torch),
         "PyTorch, transposed": lambda: torch.mm(x_torch, w_columns, out=out_torch),
         "NumPy": lambda: np.matmul(x, w.T, out=out),
@@ -79,10 +79,10 @@ def pixel_product(rows: int, width: int, neurons: int) -> tuple[Callable, dict[s
     """The first layer: 8-bit pixels times ±1. PyTorch's int8 has no unsigned bytes, so it gets pixels of seven bits."""
     pixels = RANDOM.integers(0, 128, (rows, width)).astype(np.uint8)
     weights = RANDOM.choice(np.array([-1, 1], np.int8), (neurons, width))
-    ours, x = kernels.Neurons(weights, width), torch.from_numpy(pixels)
+    ours, x = kernels.ByteProducts(weights.astype(np.int16), of_bytes=True), torch.from_numpy(pixels)
     x_float, x_int8, w = x.float(), x.to(torch.int8), torch.from_numpy(weights)
     w_float, w_int8 = w.float().T.contiguous(), w.T.contiguous()
-    return lambda: ours.products(pixels), {
+    return lambda: kernels.spread(ours, pixels, 512), {
         "PyTorch": lambda: x_float @ w_float,
         "int8, PyTorch": lambda: torch._int_mm(x_int8, w_int8),
     }

@@ -145,17 +145,20 @@ def test_without_torchvision_load_images_says_what_to_install(tmp_path, monkeypa
         bnn.load_images("KMNIST", tmp_path)
 
 
-def test_without_lzma_only_mnist_is_missing():
+def test_without_lzma_and_torch_distributed_only_mnist_is_missing():
     code = """
 import sys
-sys.modules["lzma"] = sys.modules["_lzma"] = sys.modules["torch.distributed"] = None
+import numpy as np, pandas, torch._dynamo, torch.distributed  # PyTorch itself makes do
+sys.modules["lzma"] = sys.modules["_lzma"] = None
+for name in ("is_initialized", "is_torchelastic_launched", "init_process_group", "get_rank", "get_world_size"):
+    delattr(torch.distributed, name)
 import bnn_tutorial as bnn
 try:
     bnn.load_mnist()
 except ImportError as error:
     print(error)
 images, labels = [[0, 255], [255, 0]], [0, 1]
-data = bnn.LabelledImages(*[bnn.data.np.array(x, t) for x, t in ((images, "uint8"), (labels, "int64"))] * 2)
+data = bnn.LabelledImages(*[np.array(x, t) for x, t in ((images, "uint8"), (labels, "int64"))] * 2)
 print(len(bnn.train(bnn.TrainConfig(epochs=2), data, bnn.binary_mlp((2, 2)), progress=False)[0]))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -56,8 +56,7 @@ def test_an_output_file_that_cannot_be_written_is_noticed_before_the_training(tm
     assert f"cannot write to {tmp_path}: Is a directory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
-def test_the_command_runs_without_docstrings_and_with_a_notebooks_backend(tmp_path, backend):
+def test_the_command_runs_without_docstrings_and_with_a_notebooks_backend(tmp_path):
     code = """
 from bnn_tutorial import __main__ as command, data
 whole = data.load_mnist()
@@ -66,7 +65,7 @@ command.load_mnist = lambda: data.LabelledImages(*parts, name="a part of MNIST")
 command.main(["--epochs", "1"])
 """
     options = {"cwd": tmp_path, "capture_output": True, "text": True}
-    environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"MPLBACKEND": "module://of_a_notebook", "PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, "-OO", "-c", code], env=environment, **options)
     assert run.returncode == 0, run.stderr
     assert len(list((tmp_path / "build").iterdir())) == 5

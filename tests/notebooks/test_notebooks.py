@@ -52,9 +52,10 @@ def test_no_output_is_an_error_or_a_warning(notebook):
     assert kinds <= {("stream", "stdout"), ("display_data", None), ("execute_result", None)}
 
 
-def test_stored_outputs_come_from_the_whole_of_mnist(notebook):
+def test_stored_outputs_come_from_the_whole_of_the_data(notebook):
     printed = "".join(out.text for cell in code_cells(notebook) for out in cell.outputs if out.output_type == "stream")
-    assert "MNIST: 60,000 images to train, 10,000 to test" in printed
+    mnist, plays = "MNIST: 60,000 images to train, 10,000 to test", "plays: 4,077,796 characters to train"
+    assert mnist in printed or plays in printed
 
 
 def test_no_local_path_and_no_machine_is_named(path):

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from networks import NETWORKS, shaken
+from networks import FEW_BITS, NETWORKS, shaken
 
 import bnn_tutorial as bnn
-from bnn_tutorial import packed
+from bnn_tutorial import export, packed
 from bnn_tutorial.export import c
 from study.rivals.chip.emulator import CORES, Chip, compile_for, zig
 
@@ -56,7 +56,7 @@ def mnist():
 @pytest.fixture(scope="module")
 def mnist_c(mnist, tmp_path_factory):
     path = tmp_path_factory.mktemp("c") / "mnist.c"
-    mnist.to_c(path)
+    export.to_c(mnist, path)
     return path
 
 
@@ -84,33 +84,48 @@ def test_emulated_chips_get_the_same(core, optimise, mnist, mnist_c, images):
 
 WIDTHS = [(1, 1, 2), (7, 3, 2), (8, 64, 5, 3), (16, 2, 2), (33, 40, 7), (50, 31, 33, 97, 4), (64, 12, 32, 10)]
 WIDTHS += [(101, 13, 11)]
+MAPS = [bnn.binary_linear, bnn.scaled_binary_linear, bnn.ternary_linear]
+MAPS += [partial(bnn.quantised_linear, bits=bits) for bits in (2, 4, 8)]
+KINDS = [(forward_map, activation) for activation in (bnn.sign_ste, bnn.quantised_relu) for forward_map in MAPS]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4)]])
 @pytest.mark.parametrize("one_bit", [False, True], ids=["8-bit pixels", "1-bit pixels"])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 def test_random_networks_of_odd_widths_have_the_same_sums_here_and_on_chips(widths, one_bit, seed, tmp_path):
-    network, generator = packed_at_random(bnn.binary_mlp, seed, widths=widths, binary_input=one_bit)
-    network.to_c(tmp_path / "net.c")
+    forward_map, activation = KINDS[(7 * len(WIDTHS[0]) + WIDTHS.index(widths) + 3 * seed) % len(KINDS)]
+    options = {"widths": widths, "binary_input": one_bit, "forward_map": forward_map, "activation": activation}
+    network, generator = packed_at_random(bnn.binary_mlp, seed, **options)
+    export.to_c(network, tmp_path / "net.c")
     pixels = torch.randint(0, 256, (40, widths[0]), generator=generator, dtype=torch.uint8).numpy()
     pixels[::2] *= np.random.default_rng(seed).random(pixels[::2].shape) < 0.2  # little ink
     check(network, loaded(tmp_path / "net.c", "net_classify", optimise="-O1"), pixels)
-    for core in CORES:
+    for core in CORES if seed else CORES[:1]:
         chip = Chip(core, compile_for(core, tmp_path / "net.c", "net_classify"))
-        check(network, partial(chip.classify, classes=widths[-1]), pixels)
+        check(network, partial(chip.classify, classes=widths[-1]), pixels[:10])
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("no hidden layer", "two channels")])
-def test_random_networks_of_each_kind_have_the_same_sums(name, tmp_path, images):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_each_kind_have_the_same_sums(name, tmp_path, images):
     network, _ = packed_at_random(NETWORKS[name], 0)
-    network.to_c(tmp_path / "net.c")
+    export.to_c(network, tmp_path / "net.c")
     check(network, loaded(tmp_path / "net.c", "net_classify"), images[:40])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEW_BITS)
+def test_all_test_images_have_the_same_sums_and_class_in_every_kind_of_network(name, tmp_path, images):
+    network, _ = packed_at_random(FEW_BITS[name], 1)
+    export.to_c(network, tmp_path / "net.c")
+    check(network, loaded(tmp_path / "net.c", "net_classify"), images)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("core", CORES)
-def test_a_convolutional_network_has_the_same_sums_on_a_chip(core, tmp_path, images):
-    network, _ = packed_at_random(NETWORKS["convnet"], 0)
-    network.to_c(tmp_path / "net.c")
+@pytest.mark.parametrize("name", ["convnet", *FEW_BITS])
+def test_networks_of_each_kind_have_the_same_sums_on_chips(name, core, tmp_path, images):
+    network, _ = packed_at_random(NETWORKS[name], 0)
+    export.to_c(network, tmp_path / "net.c")
     check(network, Chip(core, compile_for(core, tmp_path / "net.c", "net_classify")).classify, images[:5])
 
 
@@ -119,7 +134,7 @@ def test_the_file_needs_no_library_even_where_there_is_no_division(mnist_c):
 
 
 def test_the_file_can_be_included_twice_and_beside_another(mnist, mnist_c, tmp_path):
-    mnist.to_c(tmp_path / "other.c")
+    export.to_c(mnist, tmp_path / "other.c")
     main = tmp_path / "main.c"
     main.write_text(f'#include "{mnist_c}"\n#include "{mnist_c}"\n#include "other.c"\n')
     zig(*STRICT, "-c", str(main), "-o", str(tmp_path / "main.o"))
@@ -143,47 +158,46 @@ def test_ten_changed_bits_each_change_a_sum(array, mnist_c, mnist, images, tmp_p
         assert found != mnist.sums(few).tolist()
 
 
+TEXT = "a */ b /* net_ INPUTS\nsecond ??/"
+
+
 def test_the_file_says_where_the_network_comes_from_and_cannot_be_broken_by_it(tmp_path):
-    network = packed.PackedNetwork.from_model(bnn.binary_mlp((4, 3, 2)).eval(), {"author": "a */ b @classify"})
-    network.to_c(tmp_path / "net.c")
-    assert "author: a * / b (at)classify" in (tmp_path / "net.c").read_text()
+    network = packed.PackedNetwork.from_model(bnn.binary_mlp((4, 3, 2)).eval(), {"author": TEXT})
+    export.to_c(network, tmp_path / "net.c")
+    assert "author: a * / b / * net_ INPUTS\n * second ? ?/\n" in (tmp_path / "net.c").read_text()
     zig(*STRICT, "-c", str(tmp_path / "net.c"), "-o", str(tmp_path / "net.o"))
 
 
 @pytest.mark.parametrize("name", ["net", "net.h", "3.c", "my net.c", "net-1.c", "_.c"])
 def test_other_names_are_refused(name, tmp_path, mnist):
     with pytest.raises(ValueError, match=r"expected a name in C with the suffix \.c"):
-        mnist.to_c(tmp_path / name)
+        export.to_c(mnist, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_network_of_one_layer_is_refused(tmp_path):
-    network = packed.PackedNetwork.from_model(bnn.binary_mlp((4, 2)).eval())
-    with pytest.raises(ValueError, match="a network of one layer"):
-        network.to_c(tmp_path / "net.c")
+@pytest.mark.parametrize("name", ["W1A8", "mixed", "strides", "convolutions, ternary", "convnet of one-bit pixels"])
+def test_the_file_is_cplusplus_too(name, tmp_path):
+    network, _ = packed_at_random(NETWORKS[name], 0)
+    export.to_c(network, tmp_path / "net.c")
+    (tmp_path / "net.cpp").write_text('#include "net.c"\n')
+    zig("-x", "c++", "-Wall", "-Wextra", "-Werror", "-c", str(tmp_path / "net.cpp"), "-o", str(tmp_path / "net.o"))
 
 
-def last_layer(scale, shift, inputs=100):
-    return packed.FoldedLayer(np.ones((len(scale), inputs), bool), scale=np.array(scale), shift=np.array(shift))
+def test_compiled_as_a_program_it_reads_an_image_and_prints_the_class(mnist, mnist_c, tmp_path, images):
+    program = tmp_path / "mnist"
+    zig(*STRICT, "-Dmnist_MAIN", str(mnist_c), "-o", str(program))
+    for image, best in zip(images[:5], mnist.predict(images[:5]), strict=True):
+        done = subprocess.run([program], input=b"P5 28 28 255\n" + image.tobytes(), capture_output=True)
+        assert done.stdout == f"{best}\n".encode()
+    done = subprocess.run([program], input=b"P5 28 27 255\n" + bytes(784), capture_output=True)
+    assert done.returncode == 1
+    assert b"expected an image of 784 pixels" in done.stderr
 
 
-def test_fixed_point_keeps_every_order_and_every_tie():
-    random = np.random.default_rng(0)
-    for _ in range(50):
-        layer = last_layer(random.normal(0, 1, 10), random.normal(0, 3, 10))
-        scale, shift, kind = c._fixed_point(layer)
-        sums = np.arange(-100, 101, 2)[:, None]
-        whole, logits = (scale * sums + shift).ravel(), (layer.scale * sums + layer.shift).ravel()
-        assert abs(whole).max() < 2 ** (int(kind[3:5]) - 1)
-        one, other = random.integers(0, whole.size, (2, 10_000))
-        assert (np.sign(whole[one] - whole[other]) == np.sign(logits[one] - logits[other])).all()
-
-
-def test_close_logits_take_64_bits_and_closer_ones_are_refused():
-    assert c._fixed_point(last_layer([1.0, 1.0], [0.0, 0.5]))[2] == "int32_t"
-    assert c._fixed_point(last_layer([1.0, 1.0], [0.0, 1e-11]))[2] == "int64_t"
-    with pytest.raises(ValueError, match="so close to each other"):
-        c._fixed_point(last_layer([1.0, 1e-18], [0.0, 1e-300]))
+def test_limits_of_a_table_stand_in_the_file(tmp_path):
+    model = torch.nn.Sequential(bnn.QuantisedInput([-1.5, 0.0], [2.5, 1.0]), *bnn.binary_mlp((2, 3, 2)))
+    export.to_c(packed.PackedNetwork.from_model(model), tmp_path / "net.c")
+    assert " * low: -1.5, 0.0\n * high: 2.5, 1.0\n" in (tmp_path / "net.c").read_text()
 
 
 def test_the_command_writes_the_file(mnist, tmp_path, monkeypatch, capsys):
@@ -192,3 +206,22 @@ def test_the_command_writes_the_file(mnist, tmp_path, monkeypatch, capsys):
     c.main()
     assert "net_classify" in (tmp_path / "net.c").read_text()
     assert capsys.readouterr().out == f"wrote {tmp_path / 'net.c'}\n"
+
+
+@pytest.mark.parametrize(("file", "name"), [("my-net.safetensors", "my_net.c"), ("3 nets.safetensors", "net_3_nets.c")])
+def test_the_command_makes_a_name_that_c_allows(file, name, mnist, tmp_path, monkeypatch):
+    mnist.save(tmp_path / file)
+    monkeypatch.setattr("sys.argv", ["c", str(tmp_path / file)])
+    c.main()
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("arguments", [["nothing.safetensors"], ["broken.safetensors"], ["net", "--output", "a-b.c"]])
+def test_the_command_says_what_is_wrong_without_a_traceback(arguments, mnist, tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing of the kind")
+    mnist.save(tmp_path / "net")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["c", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        c.main()
+    assert f"{arguments[-1]}" in capsys.readouterr().err

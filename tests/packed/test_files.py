@@ -3,11 +3,15 @@
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from networks import CONV, DENSE, NETWORKS, NORMALISED, shaken
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -16,27 +20,33 @@ from torch import nn
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
 from bnn_tutorial.packed import PackedNetwork, files
+from bnn_tutorial.packed.folding import Folded
 
 
 @pytest.fixture
 def file(tmp_path, generator):
-    """A small network with everything that a file can hold."""
+    """A small network with everything that a file of images can hold."""
+    codes = {"activation": bnn.quantised_relu, "forward_map": bnn.ternary_linear, "generator": generator}
     model = nn.Sequential(
         nn.Unflatten(1, (1, 4, 4)),
         CONV(1, 3, 3, pool=2, generator=generator),
         nn.Flatten(),
         DENSE(3, 5, generator=generator, **NORMALISED),
-        DENSE(5, 2, generator=generator),
+        bnn.GenDense(5, 4, **codes),
+        bnn.GenDense(4, 2, forward_map=partial(bnn.quantised_linear, bits=4), generator=generator),
     )
     path = tmp_path / "network.safetensors"
     PackedNetwork.from_model(shaken(model, generator), {"seed": "0"}).save(path)
     return path
 
 
+def folded(network):
+    return Folded(network.shape, network.layers, network.pixel_threshold, network.limits)
+
+
 def content(network):
-    description = files.description(network.shape, network.pixel_threshold, network.layers)
-    tensors = {name: tensor.tobytes() for name, tensor in files.tensors(network.layers).items()}
-    return description, tensors, network.provenance
+    tensors = {name: tensor.tobytes() for name, tensor in files.tensors(network.layers, network.limits).items()}
+    return files.description(folded(network)), tensors, network.provenance
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -48,14 +58,82 @@ def test_a_network_comes_back_as_it_was(name, subset, generator, tmp_path):
     assert np.array_equal(again.logits(subset.test_images[:50]), network.logits(subset.test_images[:50]))
 
 
+def test_files_of_version_2_are_read():
+    """Written by the version before, with its sums: a convolution with pooling, and two dense layers."""
+    old = PackedNetwork.load(Path(__file__).parent / "version_2.safetensors")
+    images = np.random.default_rng(0).integers(0, 256, (8, 36)).astype(np.uint8)
+    first, second, third = [1, -3, 1], [-1, -1, 3], [1, -3, 5]
+    assert old.sums(images).tolist() == [first, second, third, second, second, third, second, third]
+    assert old.logits(images)[0].tolist() == [2.9533774852752686, -4.357325911521912, 1.8533613085746765]
+
+
+def test_a_table_keeps_its_limits(tmp_path, generator):
+    model = nn.Sequential(bnn.QuantisedInput([-1.5, 0.0], [2.5, 1e-3]), *bnn.binary_mlp((2, 3, 2), generator=generator))
+    network = PackedNetwork.from_model(model)
+    network.save(tmp_path / "table")
+    again = PackedNetwork.load(tmp_path / "table")
+    assert content(again) == content(network)
+    with pytest.raises(ValueError, match="limits that are not finite, or low >= high"):
+        PackedNetwork.load(rewritten(tmp_path / "table", tensor("limits", np.ones((2, 2), np.float32))))
+
+
+def layouts():
+    """One layer's numbers in four orders in memory; a slice; and what `load_state_dict(assign=True)` takes over."""
+    weight = torch.randn(784, 20, generator=torch.Generator().manual_seed(0))
+    yield nn.Parameter(weight.T), None
+    yield nn.Parameter(weight.T.contiguous()), None
+    yield nn.Parameter(torch.randn(20, 1568, generator=torch.Generator().manual_seed(0))[:, ::2]), None
+    yield nn.Parameter(weight.T.contiguous()), {"0.weight": weight.T}
+
+
+@pytest.mark.parametrize(("weight", "assigned"), [*layouts()])
+def test_how_a_weight_lies_in_memory_does_not_reach_the_file(weight, assigned, tmp_path, subset):
+    model = nn.Sequential(DENSE(784, 20, activation=bnn.sign), DENSE(20, 10))
+    model[0].weight = weight
+    if assigned:
+        model.load_state_dict(assigned, assign=True, strict=False)
+    network = PackedNetwork.from_model(model)
+    network.save(tmp_path / "network")
+    again = PackedNetwork.load(tmp_path / "network")
+    assert content(again) == content(network)
+    assert np.array_equal(again.layers[0].levels, np.where(model[0].weight.detach() >= 0, 1, -1))
+
+
+def test_arrays_of_any_order_are_written_alike(file):
+    network = PackedNetwork.load(file)
+    turned = [replace(layer, levels=np.asfortranarray(layer.levels)) for layer in network.layers]
+    before = file.read_bytes()
+    PackedNetwork(network.shape, turned, provenance=network.provenance).save(file)
+    assert file.read_bytes() == before
+
+
+def test_many_threads_may_save_one_file(file):
+    network, before = PackedNetwork.load(file), file.read_bytes()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: network.save(file) or PackedNetwork.load(file), range(200)))
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_what_cannot_be_written_is_told_by_the_name_that_the_caller_gave(file):
+    network = PackedNetwork.load(file)
+    for path in (file.parent / "nowhere" / "net", file.parent):
+        with pytest.raises(OSError, match=str(path)) as error:
+            network.save(path)
+        assert error.value.filename2 is None
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_a_file_is_what_its_documentation_says(file):
     with safe_open(file, framework="numpy") as opened:
         metadata, names = opened.metadata(), sorted(opened.keys())
         raw = b"".join(opened.get_tensor(name).tobytes() for name in names)
-    first, second, last = ["inverted", "threshold", "weight"], ["threshold", "weight"], ["scale", "shift", "weight"]
-    assert names == [f"{i}.{name}" for i, layer in enumerate((first, second, last)) for name in layer]
+    first, second = ["inverted", "threshold", "weight"], ["threshold", "weight"]
+    codes, last = ["multiplier", "offset", "weight"], ["scale", "shift", "weight"]
+    assert names == [f"{i}.{name}" for i, layer in enumerate((first, second, codes, last)) for name in layer]
     assert metadata.keys() == {"format", "network", "provenance", "sha256"}
-    assert json.loads(metadata["network"])["layers"][0] == {"shape": [3, 1, 3, 3], "stride": 1, "pooled": True}
+    sizes = {"shape": [3, 1, 3, 3], "bits": 1, "stride": 1, "padding": 0, "pooled": True}
+    assert json.loads(metadata["network"])["layers"][0] == sizes | {"activation": "sign"}
     texts = metadata["network"] + metadata["provenance"]
     assert metadata["sha256"] == hashlib.sha256(texts.encode() + raw).hexdigest()
 
@@ -97,14 +175,14 @@ def test_a_header_that_claims_to_be_huge_is_refused(file, size):
 def test_another_programs_file_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"weight": np.ones((2, 2), np.float32)}, path)
-    with pytest.raises(ValueError, match="the format None, expected 'bnn_tutorial packed network, version 2'"):
+    with pytest.raises(ValueError, match="the format None, expected 'bnn_tutorial packed network, version 3'"):
         PackedNetwork.load(path)
 
 
 def rewritten(file, change):
     """The file with changed content and the right digest, as if a program had written it so."""
     network = PackedNetwork.load(file)
-    tensors, description = files.tensors(network.layers), content(network)[0]
+    tensors, description = files.tensors(network.layers, network.limits), content(network)[0]
     texts = {"network": json.dumps(description), "provenance": "{}"}
     change(tensors, texts)
     save_file(tensors, file, {"format": files.FORMAT, **texts, "sha256": files.digest(**texts, tensors=tensors)})
@@ -139,23 +217,27 @@ def layer(number, **entries):
     ("change", "message"),
     [
         (lambda tensors, texts: tensors.pop("1.threshold"), r"the tensors {}, expected {'1.threshold': \('int32', "),
-        (tensor("3.weight", np.zeros((1, 1), np.uint8)), r"the tensors {'3.weight': \('uint8', \(1, 1\)\)}, expected"),
+        (tensor("4.weight", np.zeros((1, 1), np.uint8)), r"the tensors {'4.weight': \('uint8', \(1, 1\)\)}, expected"),
         (tensor("1.threshold", np.zeros(5, np.int64)), r"{'1.threshold': \('int64', \(5,\)\)}, expected .*int32"),
         (tensor("1.threshold", np.zeros(4, np.int32)), r"{'1.threshold': \('int32', \(4,\)\)}, expected"),
         (tensor("1.threshold", np.full(5, -4, np.int32)), "1.threshold out of range"),
         (tensor("1.threshold", np.full(5, 5, np.int32)), "1.threshold out of range"),
         (tensor("0.threshold", np.full(3, 255 * 9 + 2, np.int32)), "0.threshold out of range"),
-        (tensor("1.weight", np.full((5, 1), 255, np.uint8)), "1.weight with bits beyond its 3 columns"),
+        (tensor("1.weight", np.full((5, 1), 255, np.uint8)), "1.weight with more than its weights"),
         (tensor("0.inverted", np.full((1, 1), 255, np.uint8)), "0.inverted with bits beyond its 3 columns"),
-        (tensor("2.scale", np.array([1.0, np.nan])), "not finite"),
-        (tensor("2.shift", np.array([np.inf, 0.0])), "not finite"),
-        (tensor("2.scale", np.zeros(2, np.float32)), r"{'2.scale': \('float32'"),
+        (tensor("2.weight", np.full((4, 1), 243, np.uint8)), "2.weight with more than its weights"),
+        (tensor("2.multiplier", np.full(4, 2**31 - 1, np.int32)), "2.multiplier or 2.offset out of range"),
+        (tensor("2.offset", np.full(4, -(2**31), np.int32)), "2.multiplier or 2.offset out of range"),
+        (tensor("3.scale", np.array([1.0, np.nan])), "not finite"),
+        (tensor("3.shift", np.array([np.inf, 0.0])), "not finite"),
+        (tensor("3.scale", np.zeros(2, np.float32)), r"{'3.scale': \('float32'"),
+        (tensor("limits", np.zeros((2, 16), np.float32)), "the tensors {'limits'"),
         (text("network", "[]"), "cannot be read"),
         (text("network", "{"), "Expecting property name"),
         (text("network", "[" * 100_000), "cannot be read"),
         (text("provenance", "3"), "cannot be read"),
         (text("provenance", '{"seed": 3}'), "the provenance {'seed': 3}, expected texts"),
-        (network(shape=[1, 4]), r"images of shape \(1, 4\)"),
+        (network(shape=[1, 4]), r"examples of shape \(1, 4\)"),
         (network(shape=[1, 4, -4]), r"the sizes \[1, 4, -4,"),
         (network(shape=[1, 2, 2]), "a convolution of shape"),
         (network(shape=[2, 4, 4]), "a convolution of shape"),
@@ -169,13 +251,25 @@ def layer(number, **entries):
         (layer(0, stride=0), "the sizes"),
         (layer(0, stride=2.0), "the sizes"),
         (layer(0, pooled=False), "the tensors {'0.inverted'"),
-        (layer(0, pooled=2), "layer 0 of shape .* and pooled 2"),
+        (layer(0, pooled=2), "layer 0 of shape .* pooled 2"),
         (layer(0, shape=[3, 1, 3, 2]), "layer 0 of shape"),
         (layer(1, shape=[5, 4]), "a layer of 4 inputs gets 3"),
         (layer(1, shape=[5, 10**9]), r"the tensors {'1.weight': \('uint8', \(5, 1\)\)}, expected"),
         (layer(1, shape=[5, 2**40]), "the sizes"),
-        (layer(1, pooled=True), "layer 1 of shape .* and pooled True"),
-        (layer(2, shape=[2, 5, 1, 1]), "layer 2 of shape"),
+        (layer(1, pooled=True), "layer 1 of shape .* pooled True"),
+        (layer(3, shape=[2, 4, 1, 1]), "layer 3 of shape"),
+        (layer(1, padding=1), "layer 1 of shape"),
+        (layer(0, padding=True), "layer 0 with the numbers"),
+        (layer(0, bits=9), "layer 0 of 9 bits a weight"),
+        (layer(0, bits=True), "layer 0 of True bits a weight"),
+        (layer(2, bits=1), "2.weight with more than its weights"),
+        (layer(2, top=256), "layer 2 with the numbers"),
+        (layer(2, top=0), "layer 2 with the numbers"),
+        (layer(2, point=-1), "layer 2 with the numbers"),
+        (layer(2, activation="logits"), "layer 2 of shape"),
+        (layer(3, activation="sign"), "layer 3 of shape"),
+        (layer(1, activation="codes"), "cannot be read"),
+        (network(pixel_threshold=3, layers=[]), "0 layers"),
     ],
 )
 def test_content_that_contradicts_itself_is_refused(file, change, message):

@@ -34,6 +34,11 @@ def test_what_is_filled_in_can_be_emptied(path):
     assert FILES[path](filled, "") == empty
 
 
+def test_a_notebook_without_such_a_cell_is_named():
+    with pytest.raises(ValueError, match="copy the one of another notebook"):
+        in_notebook('{"cells": [{"id": "a", "source": "pip install ."}]}', "")
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_only_the_first_cell_of_a_notebook_fetches_anything(name):
     first, *cells = code(NOTEBOOKS[name]).items()

@@ -17,7 +17,8 @@ from test_draw import draw_strokes
 
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
-from docs.web.make import c_template, digits
+from bnn_tutorial.export.c import to_c
+from docs.web.make import digits, recipe
 from docs.web.make.prepare import prepare_strokes
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -26,6 +27,7 @@ MODULES = """async () => {
   Object.assign(window, ...(await Promise.all(names.map((name) => import(new URL(`../web/${name}.js`, location))))));
   window.fetchBytes = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
 }"""
+MODEL = recipe.FILES["w1a8"]
 TRAINED = ".train[data-result]"
 
 
@@ -53,10 +55,6 @@ def test_the_button_says_how_much_it_loads():
     assert f"Load 4,000 digits ({size / 1e6:.1f} MB)" in (DOCS / "overrides" / "train.html").read_text()
 
 
-def test_the_template_is_what_to_c_writes_without_its_constants():
-    assert c_template.FILE.read_text() == c_template.template()
-
-
 # Folding and writing
 
 
@@ -76,18 +74,22 @@ def wild(generator, data=None):
     return model
 
 
-def nearly_equal(generator, data=None):
-    """A network of which two logits are so near to each other that 32 bits are too few for the C file."""
-    model = wild(generator)
-    norm = model[2].norm
-    norm.weight.data, norm.running_var, norm.running_mean = torch.ones(10), torch.ones(10), torch.zeros(10)
-    norm.bias.data = torch.tensor([0.0, 1e-9, *np.linspace(0.1, 0.9, 8)], dtype=torch.float32)
+def of_codes(generator, data=None):
+    """With 8-bit activations, and widths that fill no group of a table and no dozen of neurons."""
+    model = bnn.binary_mlp((784, 61, 35, 10), bnn.quantised_relu, generator=generator)
+    model = shaken(model, generator)
+    model[0].norm.weight.data[:4] = torch.tensor([0.0, -0.0, 1e-30, 1e3])
     return model
 
 
-NETWORKS = {"learned": learned, "wild": wild, "nearly equal": nearly_equal}
+def narrow(generator, data=None):
+    """So few neurons that a table has four inputs."""
+    return shaken(bnn.binary_mlp((26, 5, 3), bnn.quantised_relu, generator=generator), generator)
+
+
+NETWORKS = {"learned": learned, "wild": wild, "codes": of_codes, "narrow": narrow}
 PROVENANCE = {"data": 'MNIST\'s "digits" \\ */ @scale@', "seed": "0"}
-WRITE = """async ({ provenance, widths }) => {
+WRITE = """async ({ provenance, widths, activation }) => {
   const numbers = new Float32Array((await fetchBytes("parameters")).buffer);
   let at = 0;
   const take = (count) => numbers.slice(at, (at += count));
@@ -95,10 +97,9 @@ WRITE = """async ({ provenance, widths }) => {
     inputs: widths[i], outputs, weight: take(outputs * widths[i]),
     norm: { weight: take(outputs), bias: take(outputs), mean: take(outputs), variance: take(outputs) },
   }));
-  const folded = fold(layers);
+  const folded = fold(layers, activation);
   const text = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-  const template = new TextDecoder().decode(await fetchBytes("../web/engine/template.c"));
-  return [text(await writeNetwork(folded, provenance)), writeC(template, folded, provenance)];
+  return [text(await writeNetwork(folded, provenance)), await toC(folded, "my_digits", provenance)];
 }"""
 
 
@@ -116,7 +117,9 @@ def written(page, model):
     numbers = [t.detach().numpy().tobytes() for x, norm in zip(model, norms, strict=True) for t in (x.weight, *norm)]
     page.unroute("**/playground/parameters")
     page.route("**/playground/parameters", lambda route: route.fulfill(body=b"".join(numbers)))
-    file, text = page.evaluate(WRITE, {"provenance": PROVENANCE, "widths": [784, 300, 100, 10]})
+    widths = [model[0].in_features, *(layer.out_features for layer in model)]
+    activation = "codes" if model[0].activation is bnn.quantised_relu else "sign"
+    file, text = page.evaluate(WRITE, {"provenance": PROVENANCE, "widths": widths, "activation": activation})
     return base64.b64decode(file), text
 
 
@@ -136,21 +139,10 @@ def test_what_the_page_writes_is_what_python_writes_to_the_byte(engine, name, ge
     model = NETWORKS[name](generator, tiny)
     network = packed.PackedNetwork.from_model(model, PROVENANCE)
     network.save(tmp_path / "network")
-    network.to_c(tmp_path / "my_digits.c")
+    to_c(network, tmp_path / "my_digits.c")
     file, text = written(engine, model)
     assert parts(file) == parts((tmp_path / "network").read_bytes())
     assert text == (tmp_path / "my_digits.c").read_text()
-    assert ("int64_t" in text) == (name == "nearly equal")
-
-
-def test_where_python_refuses_to_write_c_the_page_does_too(engine, generator, tmp_path):
-    model = nearly_equal(generator)
-    model[2].norm.bias.data[1] = 1e-30
-    reason = "two logits are so close to each other"
-    with pytest.raises(ValueError, match=reason):
-        packed.PackedNetwork.from_model(model).to_c(tmp_path / "my_digits.c")
-    with pytest.raises(Exception, match=reason):
-        written(engine, model)
 
 
 @pytest.mark.parametrize("name", ["weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"])
@@ -260,7 +252,7 @@ def downloads(trained, tmp_path_factory):
 def test_nothing_is_asked_of_any_server_before_the_button_and_nothing_is_sent(trained, downloads):
     assert trained.asked_before == []
     names = {address.split("/")[-1] for method, address in trained.asked if not address.startswith("blob:")}
-    assert {"digits.safetensors.gz", "worker.js", "template.c"} <= names
+    assert {"digits.safetensors.gz", "worker.js", "head.c"} <= names
     assert {method for method, _ in trained.asked} == {"GET"}
 
 
@@ -280,7 +272,7 @@ def test_python_reads_the_download_and_finds_the_same_classes(trained, downloads
 
 
 def test_the_c_file_is_what_to_c_makes_of_the_download(downloads, tmp_path):
-    packed.PackedNetwork.load(downloads / "my_digits.safetensors").to_c(tmp_path / "my_digits.c")
+    to_c(packed.PackedNetwork.load(downloads / "my_digits.safetensors"), tmp_path / "my_digits.c")
     assert (downloads / "my_digits.c").read_bytes() == (tmp_path / "my_digits.c").read_bytes()
 
 
@@ -290,7 +282,7 @@ def test_the_table_says_how_it_was_trained_and_what_it_reads(trained, downloads)
     right = (network.predict(own) == [1, 7]).sum()
     held_out = f"{100 * float(network.provenance['accuracy'].split()[0]):.1f} %"
     cells = trained.locator(".train-runs tbody tr").first.locator("td").all_text_contents()
-    assert cells == ["1", "300 + 2 × 37", "1", held_out, f"{right} of 2"]
+    assert cells == ["1", "300 + 2 × 37", "1", "1", held_out, f"{right} of 2"]
     assert trained.locator("[data-curve=accuracy] output").text_content() == held_out
 
 
@@ -317,19 +309,18 @@ def test_the_draw_page_reads_with_it_and_back_with_the_shipped_one(trained, down
     press(trained, "use")
     page = trained.context.new_page()
     page.goto("draw/")
-    page.locator(
-        ".draw-yours", has_text="Your network reads, trained on 300 digits of MNIST and 2 drawn ones"
-    ).wait_for()
+    yours = page.get_by_label("your network, trained on 300 digits of MNIST and 2 drawn ones")
+    yours.wait_for()
     size = (downloads / "my_digits.safetensors").stat().st_size
     assert page.locator("[data-part=file]").text_content() == f"{size:,} bytes"
-    page.get_by_role("button", name="Go back to the shipped one").press("Enter")
-    assert page.locator("[data-part=file]").text_content() == "36,458 bytes"
-    assert page.locator(".draw-inside figure").count() == 3
-    page.get_by_role("button", name="Take mine again").press("Enter")
-    page.get_by_role("button", name="Go back to the shipped one").press("Enter")
+    page.get_by_label("8 bits", exact=True).check()
+    page.locator("[data-part=file]", has_text=f"{MODEL.stat().st_size:,} bytes").wait_for()
+    assert page.locator(".draw-inside figure").count() == len(packed.PackedNetwork.load(MODEL).layers)
+    yours.check()
+    page.get_by_label("8 bits", exact=True).check()
     page.reload()
     page.locator(".draw[data-state=ready]").wait_for()
-    assert page.locator(".draw-yours").text_content() == ""
+    assert page.locator(".draw-networks input").count() == 2
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
@@ -338,7 +329,7 @@ def test_a_trained_network_has_no_fault_of_accessibility_and_fits(trained, size)
     trained.locator("label.md-header__button[for^=__palette]:visible").click()  # once light, once dark
     assert trained.evaluate("document.documentElement.scrollWidth") == size["width"]
     boxes = [it.bounding_box() for it in trained.locator(".train :is(button, select):visible").all()]
-    assert len(boxes) == 30
+    assert len(boxes) == 31
     assert min(min(box["width"], box["height"]) for box in boxes) >= 44
     trained.evaluate((resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
     found = trained.evaluate("() => axe.run('.train', { resultTypes: ['violations'] })")["violations"]
@@ -405,7 +396,7 @@ def test_a_training_that_is_stopped_leaves_a_network(fresh):
     press(fresh, "stop")
     fresh.locator(TRAINED).wait_for(timeout=10_000)
     assert re.match(r"Stopped after \d+\.\d epochs: your network reads ", text(fresh, "status"))
-    assert re.fullmatch(r"\d+\.\d of 20", fresh.locator(".train-runs td").nth(2).text_content())
+    assert re.fullmatch(r"\d+\.\d of 20", fresh.locator(".train-runs td").nth(3).text_content())
     press(fresh, "train")
     fresh.locator(".train[data-state=training]").wait_for()
 
@@ -482,11 +473,12 @@ KEPT = "(text) => localStorage.setItem('bnn_tutorial.network', text)"
 )
 def test_a_kept_network_that_is_damaged_is_refused_and_the_shipped_one_reads(page, damage, reason):
     page.goto("404.html")
-    page.evaluate(KEPT, damage((DOCS / "web" / "draw" / "model.safetensors").read_bytes()))
+    page.evaluate(KEPT, damage(MODEL.read_bytes()))
     page.goto("draw/")
-    page.locator(".draw-yours", has_text="The shipped network reads").wait_for()
-    assert reason in page.locator(".draw-yours").text_content()
-    assert page.locator("[data-part=file]").text_content() == "36,458 bytes"
+    status = page.locator("[data-part=network-status]", has_text="is damaged and now removed")
+    status.wait_for()
+    assert reason in status.text_content()
+    assert page.locator("[data-part=file]").text_content() == f"{MODEL.stat().st_size:,} bytes"
     assert page.evaluate("localStorage.getItem('bnn_tutorial.network')") is None
 
 
@@ -495,7 +487,7 @@ def test_a_kept_network_of_another_shape_is_refused(page, generator, tmp_path):
     page.goto("404.html")
     page.evaluate(KEPT, base64.b64encode((tmp_path / "network").read_bytes()).decode())
     page.goto("draw/")
-    page.locator(".draw-yours", has_text="a network of 20 pixels and 3 classes").wait_for()
+    page.locator("[data-part=network-status]", has_text="a network of 20 pixels and 3 classes").wait_for()
 
 
 def test_over_plain_http_from_another_machine_the_network_reads_but_the_file_is_refused(page, server, few):

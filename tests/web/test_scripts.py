@@ -15,6 +15,7 @@ ROOMS = {  # which others each may import from
     "draw": {"engine"},
     "playground/plane": {"engine"},
     "playground/digits": {"engine", "draw"},
+    "write": {"engine"},
 }
 SCRIPTS = sorted(file.relative_to(WEB).as_posix() for file in WEB.glob("**/*.js"))
 IMPORTED = re.compile(r"""(?:\bfrom|\bimport|\bURL)\b[\s(]*["'`]([^"'`]+\.js)["'`]""")

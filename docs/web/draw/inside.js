@@ -21,18 +21,19 @@ export class Inside {
     this.root = root;
     this.network = network;
     for (const grid of root.querySelectorAll("[data-part=layers] figure + figure")) grid.remove(); // another network's
-    this.grids = network.hidden.map((layer, i) => this.addGrid(i + 1, layer.outputs));
+    this.grids = network.hidden.map((layer, i) => this.addGrid(i + 1, layer));
     this.picture = /** @type {HTMLCanvasElement} */ (root.querySelector("[data-part=picture]"));
     this.write("pixels", `${network.inputs} pixels`);
-    this.write("weights", `${network.weights.toLocaleString("en")} bits`);
+    this.write("weights", `${network.weightBits.toLocaleString("en")} bits`);
     this.write("file", `${bytes.toLocaleString("en")} bytes`);
   }
 
-  /** @param {number} number @param {number} units */
-  addGrid(number, units) {
+  /** @param {number} number @param {PackedNetwork["hidden"][0]} layer */
+  addGrid(number, { shape: [count, height, width], activation }) {
+    const unit = activation === "sign" ? "bits" : "bytes";
     const figure = document.createElement("figure");
     figure.innerHTML = `<canvas class="draw-squares" role="img"></canvas>
-      <figcaption><b>Layer ${number}</b> ${units} bits</figcaption>`;
+      <figcaption><b>Layer ${number}</b> ${height ? `${count} × ${height} × ${width}` : count} ${unit}</figcaption>`;
     this.root.querySelector("[data-part=layers]")?.append(figure);
     return /** @type {HTMLCanvasElement} */ (figure.querySelector("canvas"));
   }
@@ -47,18 +48,21 @@ export class Inside {
   show(pixels, prediction) {
     paintSquares(this.picture, pixels, SIDE);
     this.grids.forEach((grid, i) => {
-      const { outputs } = this.network.hidden[i];
-      const bits = prediction?.hidden[i] ?? new Uint8Array(outputs);
-      paintSquares(grid, bits.map((bit) => INK * bit), columnsFor(outputs));
+      const { shape } = this.network.hidden[i];
+      const values = prediction?.hidden[i] ?? new Uint8Array(sizeOf(shape));
+      const largest = Math.max(...values, 1);
+      const { squares, columns } = tiled(values.map((value) => (INK * value) / largest), shape);
+      paintSquares(grid, squares, columns);
     });
   }
 
   /** For a screen reader. @param {Prediction | null} prediction */
   describe(prediction) {
     this.grids.forEach((grid, i) => {
-      const { outputs } = this.network.hidden[i];
-      const ones = prediction?.hidden[i].filter(Boolean).length;
-      const label = prediction ? `${ones} of ${outputs} bits are +1` : "nothing is drawn yet";
+      const { shape, activation } = this.network.hidden[i];
+      const count = prediction?.hidden[i].filter(Boolean).length;
+      const what = activation === "sign" ? "bits are +1" : "bytes are above 0";
+      const label = prediction ? `${count} of ${sizeOf(shape)} ${what}` : "nothing is drawn yet";
       grid.setAttribute("aria-label", `Layer ${i + 1}: ${label}`);
     });
   }
@@ -74,8 +78,32 @@ export class Inside {
       times.push(microseconds(() => this.network.predict(pixels)));
     }
     times.sort((a, b) => a - b);
-    this.write("time", `${Math.round(times[(ROUNDS - 1) / 2])} µs`);
+    this.write("time", `${Math.round(times[(ROUNDS - 1) / 2]).toLocaleString("en")} µs`);
   }
+}
+
+/** @param {number[]} shape */
+function sizeOf(shape) {
+  return shape.reduce((product, size) => product * size);
+}
+
+/**
+ * The maps of a convolution beside each other, with gaps between them; a layer's single values without.
+ * @param {Uint8Array} values the channels last
+ * @param {number[]} shape
+ */
+function tiled(values, [count, height = 1, width = 1]) {
+  const gap = Number(height > 1);
+  const across = columnsFor(count);
+  const columns = across * (width + gap) - gap;
+  const squares = new Uint8Array(columns * (Math.ceil(count / across) * (height + gap) - gap));
+  values.forEach((value, at) => {
+    const [map, place] = [at % count, Math.floor(at / count)];
+    const x = (map % across) * (width + gap) + (place % width);
+    const y = Math.floor(map / across) * (height + gap) + Math.floor(place / width);
+    squares[y * columns + x] = value;
+  });
+  return { squares, columns };
 }
 
 /**

@@ -1,14 +1,12 @@
-// The page "Draw a digit", and its part on the home page: the shipped network reads, or one that the reader has trained.
+// The page "Draw a digit", and its part on the home page: a shipped network reads, or one that the reader has trained.
 
 import { PIXELS } from "../engine/digit.js";
 import { readNetwork } from "../engine/read.js";
-import { Reader } from "./reader.js";
 import { FileError, readSafetensors } from "../engine/safetensors.js";
-import { offerYours } from "./yours.js";
+import { Networks } from "./networks.js";
+import { Reader } from "./reader.js";
 
-/** @typedef {import("./yours.js").Loaded} Loaded */
-
-const [MODEL, EXAMPLES] = ["model.safetensors", "examples.safetensors"];
+const EXAMPLES = "examples.safetensors";
 
 /**
  * @template T
@@ -26,21 +24,22 @@ async function load(name, read) {
   }
 }
 
+/** @param {string} name */
+const loadNetwork = (name) => load(`${name}.safetensors`, readNetwork);
+
 /** @param {HTMLElement} root */
 async function start(root) {
   try {
-    const [network, digits] = await Promise.all([load(MODEL, readNetwork), load(EXAMPLES, readSafetensors)]);
-    const { tensors } = digits.content;
+    const { content: { tensors } } = await load(EXAMPLES, readSafetensors);
     const [images, labels] = ["images", "labels"].map((name) => /** @type {Uint8Array} */ (tensors.get(name)?.values));
     const reader = new Reader(root);
-    const use = (/** @type {Loaded} */ { content, bytes }) => {
+    reader.offer(images, labels);
+    const use = (/** @type {import("./networks.js").Loaded} */ { content, bytes }) => {
       reader.use(content, bytes);
       reader.inside?.measure(images.subarray(0, PIXELS));
     };
-    reader.offer(images, labels);
-    const slot = reader.find("yours");
-    if (slot) await offerYours(slot, (yours) => use(yours ?? network));
-    else use(network);
+    if (reader.find("networks")) await new Networks(root, loadNetwork, use).start();
+    else use(await loadNetwork(root.dataset.network ?? ""));
     root.dataset.state = "ready";
   } catch (error) {
     const fault = /** @type {HTMLElement} */ (root.querySelector("[data-part=fault]"));

@@ -59,7 +59,8 @@ export class Reader {
   listen() {
     addEventListener("keydown", (event) => {
       const isUndo = letterOf(event) === "z" && !event.shiftKey && (event.ctrlKey || event.metaKey);
-      if (!isUndo || event.target instanceof HTMLInputElement) return; // the search has its own
+      const isTyped = /** @type {Element} */ (event.target).matches("input:not([type=radio])"); // the search has its own
+      if (!isUndo || isTyped) return;
       event.preventDefault();
       this.sketch.undo();
     });

@@ -1,11 +1,14 @@
-// Folding: a trained layer becomes bits and whole numbers. The twin of bnn_tutorial/packed/folding.py, with the same
-// steps in float64, each in the order written there.
+// Folding: a trained layer becomes whole numbers. The twin of bnn_tutorial/packed/folding.py, with the same steps in
+// float64, each in the order written there.
 
 import { INK } from "./digit.js";
+import { codesInFixedPoint, fixedPoint } from "./fixed.js";
+import { LIMIT, TOP } from "./learning.js";
 import { EPSILON } from "./norm.js";
 
 /**
  * @typedef {import("./learning.js").Floats} Floats
+ * @typedef {import("./packed.js").Layer} Layer
  *
  * @typedef {object} Norm batch norm in evaluation mode: weight * (x - mean) / sqrt(variance + EPSILON) + bias
  * @property {Floats} weight γ
@@ -18,37 +21,49 @@ import { EPSILON } from "./norm.js";
  * @property {number} outputs
  * @property {Floats} weight the latent ones, a row for each output
  * @property {Norm | null} norm
- *
- * @typedef {object} FoldedLayer
- * @property {number} inputs
- * @property {number} outputs
- * @property {Uint8Array<ArrayBuffer>} weight a row of whole bytes for each output, bit 1 for +1, the lowest bit first
- * @property {Int32Array<ArrayBuffer>} [threshold] of a hidden layer: a neuron gives +1 where its sum is at least that
- * @property {Float64Array<ArrayBuffer>} [scale] of the last layer: logit = scale * sum + shift
- * @property {Float64Array<ArrayBuffer>} [shift]
  */
 
 /**
  * @param {TrainedLayer[]} layers of which the first takes pixels
- * @returns {FoldedLayer[]}
+ * @param {"sign" | "codes"} activation of the hidden ones
+ * @returns {Layer[]}
  */
-export function fold(layers) {
-  return layers.map((layer, i) => foldLayer(layer, i ? 1 : INK, i === layers.length - 1));
+export function fold(layers, activation) {
+  const unit = activation === "codes" ? TOP / LIMIT : 1; // of a hidden layer's outputs: which of them stands for 1.0
+  return layers.map((layer, i) => {
+    const isLast = i === layers.length - 1;
+    return foldLayer(layer, i ? unit : INK, !i || activation === "codes", isLast ? "logits" : activation);
+  });
 }
 
-/** @param {TrainedLayer} layer @param {number} unit of its inputs: 255 for pixels, 1 for signs @param {boolean} isLast */
-function foldLayer({ inputs, outputs, weight, norm }, unit, isLast) {
+/**
+ * @param {TrainedLayer} layer
+ * @param {number} unit of its inputs
+ * @param {boolean} ofBytes
+ * @param {Layer["activation"]} activation
+ * @returns {Layer}
+ */
+function foldLayer({ inputs, outputs, weight, norm }, unit, ofBytes, activation) {
   if (!norm) throw new Error("expected batch norm after each layer, got a layer without: turn it on and train anew");
   checkNumbers([weight, ...Object.values(norm)]);
   const { weight: gamma, bias: beta, mean } = norm;
   const sigma = Float64Array.from(norm.variance, (variance) => Math.sqrt(variance + EPSILON));
-  if (isLast) {
-    const scale = sigma.map((s, i) => gamma[i] / s);
-    const shift = scale.map((factor, i) => beta[i] - mean[i] * factor);
-    return { inputs, outputs, weight: packSigns(weight, inputs, outputs), scale, shift };
+  const slope = sigma.map((s, i) => gamma[i] / (s * unit));
+  const shift = sigma.map((s, i) => beta[i] - mean[i] * (gamma[i] / s));
+  const isFlipped = (/** @type {number} */ output) => activation === "sign" && gamma[output] < 0;
+  const largest = inputs * (ofBytes ? INK : 1);
+  const levels = Int16Array.from(weight, (w, at) => ((w >= 0) !== isFlipped(Math.floor(at / inputs)) ? 1 : -1));
+  const shape = [outputs, inputs];
+  const layer = { shape, bits: 1, levels, ofBytes, stride: 1, padding: 0, pooled: false, inverted: null };
+  if (activation === "sign") {
+    const threshold = Int32Array.from(sigma, (s, i) => foldSign(mean[i], s, gamma[i], beta[i], unit, largest));
+    return { ...layer, activation, threshold };
   }
-  const threshold = Int32Array.from(sigma, (s, i) => foldSign(mean[i], s, gamma[i], beta[i], unit, inputs));
-  return { inputs, outputs, weight: packSigns(weight, inputs, outputs, (i) => gamma[i] < 0), threshold };
+  if (activation === "logits") {
+    return { ...layer, activation, scale: slope, shift, ...fixedPoint(slope, shift, shift.map(() => 0), largest) };
+  }
+  const [steep, high] = [slope.map((a) => a * (TOP / LIMIT)), shift.map((a) => a * (TOP / LIMIT) + 0.5)];
+  return { ...layer, activation, ...codesInFixedPoint(steep, high, TOP, largest), top: TOP };
 }
 
 /** @param {Floats[]} arrays */
@@ -65,30 +80,12 @@ function checkNumbers(arrays) {
  * @param {number} gamma
  * @param {number} beta
  * @param {number} unit
- * @param {number} inputs
+ * @param {number} largest of the sums
  * @returns {number} the least sum that gives +1; one more than the largest sum is never
  */
-function foldSign(mean, sigma, gamma, beta, unit, inputs) {
+function foldSign(mean, sigma, gamma, beta, unit, largest) {
   const never = gamma === 0 && !(beta >= 0);
   const least = gamma === 0 ? (never ? Infinity : -Infinity)
     : Math.sign(gamma) * unit * (mean - (beta * sigma) / gamma);
-  return Math.min(Math.max(Math.ceil(least), -unit * inputs), unit * inputs + 1);
-}
-
-/**
- * @param {Floats} weight
- * @param {number} inputs
- * @param {number} outputs
- * @param {(output: number) => boolean} [isFlipped]
- */
-function packSigns(weight, inputs, outputs, isFlipped = () => false) {
-  const row = Math.ceil(inputs / 8); // bytes
-  const packed = new Uint8Array(row * outputs);
-  for (let i = 0; i < outputs; i++) {
-    const flipped = isFlipped(i);
-    for (let k = 0; k < inputs; k++) {
-      if ((weight[i * inputs + k] >= 0) !== flipped) packed[i * row + (k >> 3)] |= 1 << (k & 7);
-    }
-  }
-  return packed;
+  return Math.min(Math.max(Math.ceil(least), -largest), largest + 1);
 }

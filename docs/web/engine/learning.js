@@ -10,6 +10,7 @@
 //
 // All is as in PyTorch and bnn_tutorial, to the last digits of float64, or of float32.
 
+import { rounded } from "./fixed.js";
 import { BatchNorm, Bias } from "./norm.js";
 import { Parameter } from "./parameter.js";
 import { multiply, multiplyOuter, multiplyTransposed } from "./products.js";
@@ -24,7 +25,7 @@ import { multiply, multiplyOuter, multiplyTransposed } from "./products.js";
  * @typedef {object} Options
  * @property {number[]} widths inputs, hidden units, classes: [2, 4, 2] or [784, 300, 100, 10]
  * @property {boolean} binaryWeights whether the layers compute with sign(W), or with W
- * @property {"sign" | "tanh"} activation of the hidden layers
+ * @property {"sign" | "tanh" | "codes"} activation of the hidden layers
  * @property {keyof typeof ESTIMATORS} estimator of the hidden layers' sign; with "none" the weights' sign has none, too
  * @property {number} clip half the width of the window of "clipped"
  * @property {boolean} batchNorm whether each layer normalises its products, the last one too; then it has no bias
@@ -34,6 +35,8 @@ import { multiply, multiplyOuter, multiplyTransposed } from "./products.js";
  */
 
 const STEEPNESS = 5; // β of SignSwish
+export const [TOP, LIMIT] = [255, 6]; // of the quantised ReLU: its largest code, and what that stands for
+const STEP = LIMIT / TOP;
 
 /** What the backward pass takes for the derivative of sign(x). @satisfies {Record<string, Slope>} */
 export const ESTIMATORS = {
@@ -148,24 +151,14 @@ export class Network {
   }
 
   /**
-   * In evaluation mode.
    * @param {Floats} x
    * @param {number} count of its rows
+   * @param {boolean} [training] else it is evaluation
    * @returns {Floats} the logits, a row each; the next call of the network writes over them
    */
-  forward(x, count) {
-    return this.propagate(x, count, false);
-  }
-
-  /**
-   * In evaluation mode.
-   * @param {Floats} x
-   * @param {number} count of its rows
-   * @returns {Floats[]} each hidden layer's outputs; the next call of the network writes over them
-   */
-  units(x, count) {
-    this.propagate(x, count, false);
-    return this.layers.slice(0, -1).map(({ z, outputs }) => z.subarray(0, count * outputs));
+  forward(x, count, training = false) {
+    const z = this.layers.reduce((rows, layer) => layer.forward(rows, count, training), x);
+    return z.subarray(0, count * this.layers[this.layers.length - 1].outputs);
   }
 
   /**
@@ -180,22 +173,22 @@ export class Network {
     if (!(count >= 1)) throw new RangeError(`expected a batch of at least 1 row, got ${count}: leave the step out`);
     const { layers } = this;
     const last = layers[layers.length - 1];
-    const { loss, correct } = crossEntropy(this.propagate(x, count, true), labels, last.outputs, last.d);
+    const { loss, correct } = crossEntropy(this.forward(x, count, true), labels, last.outputs, last.d);
     for (let l = layers.length - 1; l >= 0; l--) layers[l].backward(count, layers[l - 1]?.d);
     this.steps++;
     const flips = layers.reduce((sum, layer) => sum + layer.update(rate, this.steps), 0);
     return { loss, correct, flips };
   }
-
-  /** @param {Floats} x @param {number} count @param {boolean} training @returns {Floats} logits */
-  propagate(x, count, training) {
-    const z = this.layers.reduce((rows, layer) => layer.forward(rows, count, training), x);
-    return z.subarray(0, count * this.layers[this.layers.length - 1].outputs);
-  }
 }
 
 /** @type {Activation} */
 const LINEAR = { value: (y) => y, slope: () => 1 };
+
+/** `quantised_relu` in bnn_tutorial: 256 values from 0 to LIMIT, with the slope of the clipping. @type {Activation} */
+const QUANTISED_RELU = {
+  value: (y) => rounded(Math.min(Math.max(y, 0), LIMIT) / STEP) * STEP,
+  slope: (y) => (y >= 0 && y <= LIMIT ? 1 : 0),
+};
 
 /**
  * Of the hidden layers, and the slope that the backward pass takes for its derivative.
@@ -204,6 +197,7 @@ const LINEAR = { value: (y) => y, slope: () => 1 };
  */
 export function activationOf({ activation, estimator, clip }) {
   if (activation === "tanh") return { value: Math.tanh, slope: ESTIMATORS.tanh }; // its true slope
+  if (activation === "codes") return QUANTISED_RELU;
   /** @type {Slope} */
   const slope = ESTIMATORS[estimator];
   return { value: sign, slope: (y) => slope(y, clip) };

@@ -2,17 +2,36 @@
 // It is checked as Python checks it: format, description, every name, type, shape and range, and the digest.
 
 import { INK } from "./digit.js";
-import { PackedNetwork, wordsFor } from "./packed.js";
-import { isTable, isWholeNumbers, readSafetensors, readTable, require } from "./safetensors.js";
+import { FRACTION, fixedPoint } from "./fixed.js";
+import { TERNARY, bytesOf, largestLevel, packLevels, unpackLevels } from "./levels.js";
+import { PackedNetwork, outputShape } from "./packed.js";
+import { isWholeNumbers, readSafetensors, readTable, require } from "./safetensors.js";
 
 /**
+ * @typedef {import("./packed.js").Layer} Layer
  * @typedef {import("./safetensors.js").SafetensorsFile} SafetensorsFile
- * @typedef {import("./safetensors.js").Tensor} Tensor
- * @typedef {Map<string, Tensor>} Tensors
- * @typedef {{inputs: number, outputs: number}} Size of a layer
+ * @typedef {Map<string, import("./safetensors.js").Tensor>} Tensors
+ *
+ * @typedef {object} Entry what a file says of a layer
+ * @property {number[]} shape
+ * @property {number} bits
+ * @property {Layer["activation"]} activation
+ * @property {number} stride
+ * @property {number} padding
+ * @property {boolean} pooled
+ * @property {number} [point]
+ * @property {number} [top]
+ *
+ * @typedef {{shape: number[], pixelThreshold: number | null, entries: Entry[]}} Description
  */
 
-export const FORMAT = "bnn_tutorial packed network, version 2";
+export const FORMAT = "bnn_tutorial packed network, version 3";
+const FORMAT_2 = "bnn_tutorial packed network, version 2"; // signs alone, and logits of scale * (sum / unit) + shift
+const NUMBERS = { // of each activation, in the order of their names
+  sign: ["threshold: I32"],
+  codes: ["multiplier: I32", "offset: I32"],
+  logits: ["scale: F64", "shift: F64"],
+};
 
 /**
  * @param {Uint8Array} file
@@ -22,18 +41,17 @@ export const FORMAT = "bnn_tutorial packed network, version 2";
 export async function readNetwork(file) {
   const { metadata, tensors } = readSafetensors(file);
   const format = metadata.get("format");
-  require(format === FORMAT, `the format ${JSON.stringify(format)}`);
-  const { pixelThreshold, sizes } = readDescription(metadata.get("network") ?? "");
-  checkTensors(tensors, sizes);
+  require(format === FORMAT || format === FORMAT_2, `the format ${JSON.stringify(format)}`);
+  const { shape, pixelThreshold, entries } = readDescription(metadata.get("network") ?? "", format === FORMAT_2);
+  checkTensors(tensors, entries);
   await checkDigest({ metadata, tensors });
-  const layers = sizes.map((size, i) => ({ ...size, weight: readWeight(tensors, `${i}.weight`, size) }));
-  const hidden = layers.slice(0, -1).map((layer, i) => {
-    const largest = layer.inputs * (i === 0 && pixelThreshold === null ? INK : 1); // of its sums
-    return { ...layer, threshold: readThreshold(tensors, `${i}.threshold`, largest) };
+  let ofBytes = pixelThreshold === null;
+  const layers = entries.map((entry, i) => {
+    const layer = readLayer(tensors, i, entry, ofBytes, format === FORMAT_2);
+    ofBytes = entry.activation === "codes";
+    return layer;
   });
-  const last = hidden.length;
-  const [scale, shift] = ["scale", "shift"].map((name) => readNumbers(tensors, `${last}.${name}`));
-  return new PackedNetwork(pixelThreshold, hidden, { ...layers[last], scale, shift });
+  return new PackedNetwork(shape, pixelThreshold, layers);
 }
 
 /**
@@ -49,44 +67,69 @@ export function readProvenance(file) {
 
 /**
  * @param {string} text
- * @returns {{pixelThreshold: number | null, sizes: Size[]}}
+ * @param {boolean} isOld of version 2
+ * @returns {Description}
  */
-function readDescription(text) {
+function readDescription(text, isOld) {
   const { shape, pixel_threshold: pixelThreshold, layers } = readTable(text, "description");
-  const found = `images of shape ${JSON.stringify(shape)}: this page has rows of pixels only`;
-  require(isWholeNumbers(shape) && shape.length === 1, found);
+  require(isSizes(shape) && [1, 3].includes(shape.length), `images of shape ${JSON.stringify(shape)}`);
   const fits = pixelThreshold === null || (isWholeNumbers([pixelThreshold]) && Number(pixelThreshold) <= INK + 1);
   require(fits, `a pixel threshold of ${JSON.stringify(pixelThreshold)}`);
   require(Array.isArray(layers) && layers.length > 0, "no layers");
-  const sizes = layers.map((layer, i) => readSize(layer, i, i ? layers[i - 1].shape[0] : shape[0]));
-  return { pixelThreshold: /** @type {number | null} */ (pixelThreshold), sizes };
+  let [input, ofBytes] = [shape, pixelThreshold === null];
+  const entries = layers.map((layer, i) => {
+    const isLast = i === layers.length - 1;
+    const old = isOld && { bits: 1, padding: 0, activation: isLast ? "logits" : "sign" };
+    const entry = readEntry({ ...old, ...layer }, i, isLast);
+    require(ofBytes || !entry.padding, `layer ${i} with zeros around signs`);
+    checkInput(entry, i, input);
+    input = outputShape(entry, input);
+    ofBytes = entry.activation === "codes";
+    return entry;
+  });
+  return { shape, pixelThreshold: /** @type {number | null} */ (pixelThreshold), entries };
 }
 
 /**
- * @param {unknown} layer
+ * @param {Record<string, unknown>} entry
  * @param {number} i
- * @param {number} inputs
- * @returns {Size}
+ * @param {boolean} isLast
  */
-function readSize(layer, i, inputs) {
-  require(isTable(layer) && isWholeNumbers(layer.shape), `layer ${i} without a shape`);
-  const { shape: [outputs, ...rest], pooled } = layer;
-  const name = `layer ${i} of shape ${layer.shape}`;
-  require(rest.length === 1 && pooled === false, `${name}: this page has dense layers only`);
-  require(rest[0] === inputs && inputs > 0 && outputs > 0, `${name}, which gets ${inputs} inputs`);
-  return { inputs, outputs };
+function readEntry(entry, i, isLast) {
+  const { shape, bits, activation, stride, padding, pooled, point = 0, top = 1 } = entry;
+  require(isSizes(shape), `layer ${i} without a shape`);
+  const isConvolution = shape.length === 4 && shape[2] === shape[3] && !isLast;
+  const isDense = shape.length === 2 && pooled === false && padding === 0;
+  require(isConvolution || isDense, `layer ${i} of shape ${shape}`);
+  const isWhole = isWholeNumbers([bits]) && Number(bits) > 0 && Number(bits) <= 8;
+  require(isWhole || bits === TERNARY, `layer ${i} of ${bits} bits`);
+  const isKnown = typeof activation === "string" && Object.hasOwn(NUMBERS, activation);
+  require(isKnown && (activation === "logits") === isLast, `layer ${i} with ${JSON.stringify(activation)}`);
+  const numbers = [stride, padding, point, top];
+  const fits = isWholeNumbers(numbers) && numbers.every((n) => n <= INK) && numbers[0] > 0 && numbers[3] > 0;
+  require(fits && typeof pooled === "boolean", `layer ${i} with the numbers ${JSON.stringify(numbers)}`);
+  return /** @type {Entry} */ (/** @type {unknown} */ (entry));
+}
+
+/** @param {Entry} entry @param {number} i @param {number[]} input */
+function checkInput({ shape, padding }, i, [first, ...sizes]) {
+  const all = sizes.reduce((product, size) => product * size, first);
+  const [, inputs, side] = shape;
+  const isImage = sizes.length === 2 && first === inputs && sizes.every((size) => size + 2 * padding >= side);
+  require(side ? isImage : all === inputs, `layer ${i} of shape ${shape}, which gets ${side ? [first, ...sizes] : all} inputs`);
 }
 
 /**
  * Exactly the tensors that such layers have, each of its type and shape.
  * @param {Tensors} tensors
- * @param {Size[]} sizes
+ * @param {Entry[]} entries
  */
-function checkTensors(tensors, sizes) {
-  const expected = sizes.flatMap(({ inputs, outputs }, i) => {
-    const numbers = i < sizes.length - 1 ? ["threshold: I32"] : ["scale: F64", "shift: F64"];
-    const weight = `${i}.weight: U8 of ${outputs},${Math.ceil(inputs / 8)}`;
-    return [weight, ...numbers.map((it) => `${i}.${it} of ${outputs}`)];
+function checkTensors(tensors, entries) {
+  const expected = entries.flatMap(({ shape, bits, activation, pooled }, i) => {
+    const [outputs] = shape;
+    const weight = `${i}.weight: U8 of ${outputs},${bytesOf(columnsOf(shape), bits)}`;
+    const inverted = pooled && activation === "sign" ? [`${i}.inverted: U8 of 1,${Math.ceil(outputs / 8)}`] : [];
+    return [weight, ...NUMBERS[activation].map((it) => `${i}.${it} of ${outputs}`), ...inverted];
   });
   const found = [...tensors].map(([name, { dtype, shape }]) => `${name}: ${dtype} of ${shape}`);
   const wrong = found.filter((it) => !expected.includes(it));
@@ -115,37 +158,56 @@ export async function digestOf(content) {
 
 /**
  * @param {Tensors} tensors
- * @param {string} name
- * @param {Size} size
- * @returns {Uint32Array} the rows of bytes, filled up with zeros to rows of words
+ * @param {number} i
+ * @param {Entry} entry
+ * @param {boolean} ofBytes
+ * @param {boolean} isOld
+ * @returns {Layer}
  */
-function readWeight(tensors, name, { inputs, outputs }) {
-  const bytes = /** @type {Uint8Array} */ (tensors.get(name)?.values);
-  const [row, words] = [Math.ceil(inputs / 8), wordsFor(inputs)];
-  const fits = bytes.every((byte, at) => byte < 2 ** (inputs - 8 * (at % row)));
-  require(fits, `${name} with bits beyond its ${inputs} columns`);
-  const weight = new Uint8Array(4 * words * outputs);
-  for (let i = 0; i < outputs; i++) weight.set(bytes.subarray(i * row, (i + 1) * row), 4 * words * i);
-  return new Uint32Array(weight.buffer);
+function readLayer(tensors, i, entry, ofBytes, isOld) {
+  const { shape, bits, activation } = entry;
+  const find = (/** @type {string} */ name) => /** @type {any} */ (tensors.get(`${i}.${name}`)?.values);
+  const columns = columnsOf(shape);
+  const [stored, levels] = [find("weight"), unpackLevels(find("weight"), columns, bits)];
+  const isThere = packLevels(levels, columns, bits).every((byte, at) => byte === stored[at]);
+  require(isThere, `${i}.weight with more than its weights`);
+  const largest = columns * largestLevel(bits) * (ofBytes ? INK : 1); // of the sums
+  require(largest < 2 ** 31, `layer ${i} with sums up to ${largest}, beyond 32 bits`);
+  const layer = { ...entry, levels, ofBytes, inverted: readInverted(find("inverted"), i, shape[0]) };
+  if (activation === "logits") {
+    const [scale, shift] = [find("scale"), find("shift")];
+    const areFinite = [scale, shift].every((numbers) => numbers.every(Number.isFinite));
+    require(areFinite, `${i}.scale or ${i}.shift that is not finite`);
+    const each = isOld && ofBytes ? scale.map((/** @type {number} */ it) => it / INK) : scale;
+    return { ...layer, activation, scale: each, shift, ...fixedPoint(each, shift, shift.map(() => 0), largest) };
+  }
+  if (activation === "codes") {
+    const [multiplier, offset] = [find("multiplier"), find("offset")];
+    const fits = multiplier.every((/** @type {number} */ it, /** @type {number} */ n) =>
+      Math.floor((Math.abs(it) * largest) / 2 ** FRACTION) + Math.abs(offset[n]) < 2 ** 31 - 1);
+    require(fits, `${i}.multiplier or ${i}.offset out of range`);
+    return { ...layer, activation, multiplier, offset, point: entry.point ?? 0, top: entry.top ?? 1 };
+  }
+  const threshold = find("threshold");
+  const isReached = (/** @type {number} */ n) => n >= -largest && n <= largest + 1; // that one is never
+  require(threshold.every(isReached), `${i}.threshold out of range`);
+  return { ...layer, activation, threshold };
 }
 
-/**
- * @param {Tensors} tensors
- * @param {string} name
- * @param {number} largest of the sums that are compared with it; the next whole number is a threshold for never
- */
-function readThreshold(tensors, name, largest) {
-  const threshold = /** @type {Int32Array} */ (tensors.get(name)?.values);
-  require(threshold.every((n) => n >= -largest && n <= largest + 1), `${name} out of range`);
-  return threshold;
+/** @param {Uint8Array | undefined} bytes @param {number} i @param {number} columns */
+function readInverted(bytes, i, columns) {
+  if (!bytes) return null;
+  const bits = Uint8Array.from({ length: 8 * bytes.length }, (_, at) => (bytes[at >> 3] >> (at & 7)) & 1);
+  require(!bits.subarray(columns).some(Boolean), `${i}.inverted with bits beyond its ${columns} columns`);
+  return bits.slice(0, columns);
 }
 
-/**
- * @param {Tensors} tensors
- * @param {string} name
- */
-function readNumbers(tensors, name) {
-  const numbers = /** @type {Float64Array} */ (tensors.get(name)?.values);
-  require(numbers.every(Number.isFinite), `${name} with numbers that are not finite`);
-  return numbers;
+/** Of the weights' rows. @param {number[]} shape */
+function columnsOf(shape) {
+  return shape.slice(1).reduce((product, size) => product * size);
+}
+
+/** @param {unknown} shape @returns {shape is number[]} */
+function isSizes(shape) {
+  return isWholeNumbers(shape) && shape.length > 0 && shape.every((size) => size > 0 && size < 2 ** 31);
 }

@@ -13,7 +13,7 @@ const BATCH = 64; // digits at most
 const RATE = 0.003; // at the start
 
 /** @type {import("./learning.js").Options} as in notebook 03 */
-export const OPTIONS = {
+const OPTIONS = {
   widths: [PIXELS, 300, 100, DIGITS],
   binaryWeights: true,
   activation: "sign",
@@ -29,12 +29,13 @@ export class Trainer {
    * @param {Digits} digits
    * @param {number} epochs
    * @param {number} seed of the start and the order of the digits
+   * @param {"sign" | "codes"} [activation] of one bit or of 8
    */
-  constructor({ images, labels }, epochs, seed) {
+  constructor({ images, labels }, epochs, seed, activation = "sign") {
     this.images = images;
     this.labels = labels;
     this.random = new Random(seed);
-    this.network = new Network(OPTIONS, Float32Array, this.random);
+    this.network = new Network({ ...OPTIONS, activation }, Float32Array, this.random);
     this.weights = this.network.layers.reduce((sum, { weight }) => sum + weight.length, 0);
     this.order = Uint32Array.from(labels.keys());
     this.batches = Math.ceil(labels.length / BATCH); // in an epoch

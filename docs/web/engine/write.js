@@ -1,10 +1,11 @@
 // The file of a packed network, as `PackedNetwork.save` writes it in Python: safetensors. All of it is as there but for
 // the order of the four metadata, which in Python is another each time.
 
+import { bytesOf, packLevels } from "./levels.js";
 import { FORMAT, digestOf } from "./read.js";
 
 /**
- * @typedef {import("./fold.js").FoldedLayer} FoldedLayer
+ * @typedef {import("./packed.js").Layer} Layer
  * @typedef {Uint8Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer>} Values
  *
  * @typedef {object} Tensor
@@ -18,7 +19,7 @@ const DTYPES = ["F64", "I32", "U8"]; // in the order of the file: the widest num
 const ALIGNED = 8; // bytes
 
 /**
- * @param {FoldedLayer[]} layers
+ * @param {Layer[]} layers
  * @param {Record<string, string>} provenance what is said of the network, in ASCII
  * @returns {Promise<Uint8Array<ArrayBuffer>>} without a digest where the browser cannot compute one, see `digestOf`
  */
@@ -32,21 +33,30 @@ export async function writeNetwork(layers, provenance) {
   return new Uint8Array(await new Blob([length, header, ...stored.map(({ values }) => values)]).arrayBuffer());
 }
 
-/** @param {FoldedLayer} layer @param {number} i @returns {Tensor[]} */
-function tensorsOf({ inputs, outputs, weight, threshold, scale, shift }, i) {
-  const shape = [outputs];
-  return [
-    { name: `${i}.weight`, dtype: "U8", shape: [outputs, Math.ceil(inputs / 8)], values: weight },
-    ...(threshold ? [{ name: `${i}.threshold`, dtype: "I32", shape, values: threshold }] : []),
-    ...(scale ? [{ name: `${i}.scale`, dtype: "F64", shape, values: scale }] : []),
-    ...(shift ? [{ name: `${i}.shift`, dtype: "F64", shape, values: shift }] : []),
-  ];
+/** @param {Layer} layer @param {number} i @returns {Tensor[]} */
+function tensorsOf(layer, i) {
+  const { shape: [outputs, inputs], bits, levels } = layer;
+  const weight = packLevels(levels, inputs, bits);
+  const numbers = Object.entries(numbersOf(layer)).map(([name, values]) => (
+    { name: `${i}.${name}`, dtype: values instanceof Int32Array ? "I32" : "F64", shape: [outputs], values }));
+  return [{ name: `${i}.weight`, dtype: "U8", shape: [outputs, bytesOf(inputs, bits)], values: weight }, ...numbers];
 }
 
-/** @param {FoldedLayer[]} layers */
+/** What a file keeps of each activation. @param {Layer} layer @returns {Record<string, Values>} */
+function numbersOf(layer) {
+  if (layer.activation === "sign") return { threshold: layer.threshold };
+  if (layer.activation === "codes") return { multiplier: layer.multiplier, offset: layer.offset };
+  return { scale: layer.scale, shift: layer.shift };
+}
+
+/** @param {Layer[]} layers dense ones */
 function description(layers) {
-  const entries = layers.map(({ inputs, outputs }) => ({ shape: [outputs, inputs], stride: 1, pooled: false }));
-  return { shape: [layers[0].inputs], pixel_threshold: null, layers: entries };
+  const entries = layers.map((layer) => {
+    const { shape, bits, activation, stride, padding, pooled } = layer;
+    const entry = { shape, bits, activation, stride, padding, pooled };
+    return layer.activation === "codes" ? { ...entry, point: layer.point, top: layer.top } : entry;
+  });
+  return { shape: [layers[0].shape[1]], pixel_threshold: null, layers: entries };
 }
 
 /** JSON with Python's blanks after commas and colons. @param {unknown} value @returns {string} */

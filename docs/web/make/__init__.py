@@ -1,16 +1,15 @@
-"""What makes the files that the pages of the site load, each a command: `python -m docs.web.make.recipe`.
+"""What makes the files that the pages of the site load, each a command: `python -m docs.web.make.examples`.
 
 For the page "Draw a digit", whose scripts are in `docs/web/draw`:
 
 - `prepare`: strokes or a picture become 28 x 28 pixels as in MNIST, as `docs/web/draw/drawing.js` does it.
 - `golden`: writes `golden.json`, with which the tests of both languages compare every pixel.
-- `recipe`: trains the page's network and writes `docs/web/draw/model.safetensors`.
-- `grid`: how many digits that network reads at other stroke widths, sizes and angles.
+- `recipe`: trains the page's networks and writes `docs/web/draw/w1a8.safetensors` and `w1a1.safetensors`.
+- `grid`: how many digits these networks read at other stroke widths, sizes and angles.
 - `handwriting`: writes `handwriting.json`, thirty digits stroke by stroke, which tests draw on the page.
 - `examples`: writes `docs/web/draw/examples.safetensors`, the digits that one can choose instead of drawing.
 
 For the part of the page "Playground" where one trains such a network:
 
 - `digits`: writes `docs/web/playground/digits/digits.safetensors.gz`, the digits to train on and to measure with.
-- `c_template`: writes `docs/web/engine/template.c`, the C file of such a network without its constants.
 """

@@ -1,6 +1,6 @@
 """Test images in other handwriting: 27 combinations of stroke width, size and rotation, enlarged to a canvas.
 
-`python -m docs.web.make.grid` prints the accuracy of the page's network in each cell of the grid: about six
+`python -m docs.web.make.grid w1a8` prints the accuracy of that network of the page in each cell of the grid: some
 minutes. With `--held-out` it trains the network anew without the last 10,000 training images, and takes those: so
 choices are made.
 """
@@ -25,7 +25,7 @@ from study.images import images
 from study.pretrained import trained
 
 from .prepare import INK, bounding_box, prepare_picture
-from .recipe import FILE, RECIPE, TEACHER
+from .recipe import FILES, RECIPES, TEACHER
 
 ENLARGED = 10
 ROOM = 1.3  # a digit, rotated by 15 degrees, needs 1.23 of its side
@@ -87,10 +87,11 @@ def accuracies(network: packed.PackedNetwork, images: Tensor, labels: Tensor) ->
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=FILES)
     parser.add_argument("--held-out", action="store_true", help="train without 10,000 images, and take those")
-    held_out = parser.parse_args().held_out
-    data = images("full, held out" if held_out else "full")
-    network = trained(RECIPE, data, TEACHER) if held_out else packed.PackedNetwork.load(FILE)
+    options = parser.parse_args()
+    data, name = images("MNIST", options.held_out), options.name
+    network = trained(RECIPES[name], data, TEACHER) if options.held_out else packed.PackedNetwork.load(FILES[name])
     table = accuracies(network, data.test_images, data.test_labels)
     print(table.unstack("angle").round(4))
     print(f"{table.mean():.4f} on average of {len(data.test_labels):,} images, {table.min():.4f} in the worst cell")

@@ -6,7 +6,8 @@ import { keep } from "../../draw/stored.js";
 import { Curve } from "./curve.js";
 import { loadDigits, mixed, scaled, timesFor } from "./images.js";
 import { OwnDigits } from "./own.js";
-import { asC, countRight, download, pack } from "./result.js";
+import { toC } from "../../engine/c.js";
+import { countRight, download, pack } from "./result.js";
 
 /**
  * @typedef {import("./images.js").Digits} Digits
@@ -17,8 +18,8 @@ import { asC, countRight, download, pack } from "./result.js";
  * @typedef {import("./worker.js").Done} Done
  * @typedef {import("./worker.js").Failed} Failed
  *
- * @typedef {{epochs: number, data: string, short: string}} Plan what is trained now
- * @typedef {Result & {short: string, epochs: string, row: HTMLTableRowElement}} Run
+ * @typedef {{epochs: number, activation: "sign" | "codes", data: string, short: string}} Plan what is trained now
+ * @typedef {Result & {short: string, epochs: string, bits: number, row: HTMLTableRowElement}} Run
  */
 
 const SEED = 0; // always, so that two trainings differ in their digits alone
@@ -84,7 +85,7 @@ class Page {
 
   /** A digit's key, unless it is typed into something. @param {KeyboardEvent} event */
   labelByKey({ key, code, shiftKey, target, ctrlKey, metaKey, altKey }) {
-    const [digit] = /^[0-9]$/.exec(key) ?? (shiftKey ? "" : code).match(/(?<=^Digit)[0-9]/) ?? []; // by name, or by place
+    const [digit] = key.match(/^[0-9]$/) ?? (shiftKey ? "" : code).match(/(?<=^Digit)[0-9]/) ?? []; // or by its place
     if (!digit || ctrlKey || metaKey || altKey || !(target instanceof Element)) return;
     const isHere = target === document.body || this.root.contains(target);
     if (isHere && !target.matches("input, select, textarea") && !this.reader.sketch.isEmpty) this.label(Number(digit));
@@ -94,7 +95,9 @@ class Page {
   label(label) {
     const { sketch } = this.reader;
     if (sketch.isEmpty) return this.announce("The paper is empty: draw a digit first");
-    if (sketch.drawing.example) return this.announce("That digit is held out to measure with: clear the paper, and draw one");
+    if (sketch.drawing.example) {
+      return this.announce("That digit is held out to measure with: clear the paper, and draw one");
+    }
     if (this.own.isFull) return this.announce("That is as many as fit: remove some first");
     this.own.add({ image: sketch.prepared(), label });
     sketch.clear();
@@ -130,9 +133,10 @@ class Page {
 
   train() {
     if (!this.digits || this.worker) return;
-    const epochs = Number(/** @type {HTMLSelectElement} */ (this.part("epochs")).value);
-    const plan = this.plan(epochs);
-    for (const curve of Object.values(this.curves)) curve.start(epochs);
+    const [epochs, activation] = ["epochs", "activation"].map((name) =>
+      /** @type {HTMLSelectElement} */ (this.part(name)).value);
+    const plan = this.plan(Number(epochs), /** @type {Plan["activation"]} */ (activation));
+    for (const curve of Object.values(this.curves)) curve.start(plan.epochs);
     this.setTraining(true);
     this.announce(`Training on ${plan.data}`);
     try {
@@ -153,18 +157,18 @@ class Page {
     this.worker.addEventListener("message", ({ data }) => this.receive(data, plan));
     this.worker.addEventListener("error", async ({ message }) =>
       this.fail(message || (await whyUnloaded(script.href))));
-    const start = { type: "start", ...digits, heldOut, epochs: plan.epochs, seed: SEED };
+    const start = { type: "start", ...digits, heldOut, epochs: plan.epochs, activation: plan.activation, seed: SEED };
     this.worker.postMessage(start, [digits.images.buffer, heldOut.images.buffer]);
   }
 
-  /** @param {number} epochs @returns {Plan} */
-  plan(epochs) {
+  /** @param {number} epochs @param {Plan["activation"]} activation @returns {Plan} */
+  plan(epochs, activation) {
     const [count, own] = [this.digits?.train.labels.length ?? 0, this.own.digits.length];
     const times = timesFor(count, own);
     const all = count.toLocaleString("en");
-    if (!own) return { epochs, data: `${all} digits of MNIST`, short: all };
+    if (!own) return { epochs, activation, data: `${all} digits of MNIST`, short: all };
     const data = `${all} digits of MNIST and ${own} drawn ${own === 1 ? "one" : "ones"}, each ${times} times`;
-    return { epochs, data, short: `${all} + ${own} × ${times}` };
+    return { epochs, activation, data, short: `${all} + ${own} × ${times}` };
   }
 
   /** @param {Progress | Epoch | Done | Failed} message @param {Plan} plan */
@@ -194,15 +198,15 @@ class Page {
   }
 
   /** @param {Done} done @param {Plan} plan */
-  async finish({ layers, epoch }, { epochs, data, short }) {
+  async finish({ layers, epoch }, { epochs, activation, data, short }) {
     this.setTraining(false);
     try {
       const isWhole = epoch >= epochs;
       const trained = isWhole ? String(epochs) : `${epoch.toFixed(1)} of ${epochs}`;
       const { heldOut } = /** @type {Digits} */ (this.digits);
-      const result = await pack(layers, heldOut, { data, epochs: trained, seed: String(SEED) });
+      const result = await pack(layers, activation, heldOut, { data, epochs: trained, seed: String(SEED) });
       this.reader.use(result.network, result.file.length);
-      this.addRun({ ...result, short, epochs: trained });
+      this.addRun({ ...result, short, epochs: trained, bits: activation === "sign" ? 1 : 8 });
       this.announce(`${isWhole ? "Done" : `Stopped after ${epoch.toFixed(1)} epochs`}: your network reads ${
         (100 * result.accuracy).toFixed(1)} % of the held-out digits. It now reads what is on the paper.`);
       this.root.dataset.result = "there";
@@ -214,7 +218,8 @@ class Page {
   /** @param {string} message */
   fail(message) {
     this.setTraining(false);
-    this.announce(`The training failed (${message}). Train again${this.runs.length ? "; your last network is still there" : ""}.`);
+    const kept = this.runs.length ? "; your last network is still there" : "";
+    this.announce(`The training failed (${message}). Train again${kept}.`);
   }
 
   /** @param {boolean} isTraining */
@@ -233,7 +238,8 @@ class Page {
   addRun(result) {
     const row = /** @type {HTMLTableSectionElement} */ (this.part("runs")).insertRow();
     this.runs.push({ ...result, row });
-    const texts = [this.runs.length, result.short, result.epochs, `${(100 * result.accuracy).toFixed(1)} %`, "–"];
+    const { short, bits, epochs, accuracy } = result;
+    const texts = [this.runs.length, short, bits, epochs, `${(100 * accuracy).toFixed(1)} %`, "–"];
     for (const text of texts) row.insertCell().textContent = String(text);
     this.score();
   }
@@ -275,7 +281,8 @@ class Page {
 
   async downloadC() {
     try {
-      download(await asC(this.last), `${NAME}.c`);
+      const { layers, provenance } = this.last;
+      download(await toC(layers, NAME, provenance), `${NAME}.c`);
       this.say(`${NAME}.c is on its way.`);
     } catch (error) {
       this.say(`The C file cannot be written: ${reason(error)}.`);

@@ -4,38 +4,39 @@ import { PIXELS } from "../../engine/digit.js";
 import { readNetwork } from "../../engine/read.js";
 import { fold } from "../../engine/fold.js";
 import { writeNetwork } from "../../engine/write.js";
-import { writeC } from "../../engine/c.js";
 
 /**
  * @typedef {import("../../engine/packed.js").PackedNetwork} PackedNetwork
  * @typedef {import("./images.js").Images} Images
  * @typedef {import("./images.js").OwnDigit} OwnDigit
- * @typedef {import("../../engine/fold.js").FoldedLayer} FoldedLayer
+ * @typedef {import("../../engine/packed.js").Layer} Layer
  * @typedef {import("../../engine/fold.js").TrainedLayer} TrainedLayer
  *
  * @typedef {object} Result
- * @property {FoldedLayer[]} layers
+ * @property {Layer[]} layers
  * @property {Record<string, string>} provenance
  * @property {Uint8Array<ArrayBuffer>} file
  * @property {PackedNetwork} network read from the file, as any other
  * @property {number} accuracy on the held-out images
  */
 
-const SETTINGS = "784-300-100-10, batch norm, clipped_sign_ste; learning_rate=0.003; batch_size=64; clamp='step'; " +
-  "schedule=CosineAnnealingLR";
+const ACTIVATIONS = { sign: "clipped_sign_ste", codes: "quantised_relu" };
+const SETTINGS = "learning_rate=0.003; batch_size=64; clamp='step'; schedule=CosineAnnealingLR";
 
 /**
  * @param {TrainedLayer[]} trained
+ * @param {"sign" | "codes"} activation
  * @param {Images} heldOut
  * @param {{data: string, epochs: string, seed: string}} about
  * @returns {Promise<Result>}
  */
-export async function pack(trained, heldOut, about) {
-  const layers = fold(trained);
+export async function pack(trained, activation, heldOut, about) {
+  const layers = fold(trained, activation);
   const right = countRight(await readNetwork(await writeNetwork(layers, {})), heldOut);
   const accuracy = right / heldOut.labels.length;
   const scored = `${accuracy.toFixed(4)} of ${heldOut.labels.length} held-out training images`;
-  const provenance = { trained: "in a browser, in the tutorial's Playground", ...about, settings: SETTINGS, accuracy: scored };
+  const settings = `784-300-100-10, batch norm, ${ACTIVATIONS[activation]}; ${SETTINGS}`;
+  const provenance = { trained: "in a browser, in the tutorial's Playground", ...about, settings, accuracy: scored };
   const file = await writeNetwork(layers, provenance);
   return { layers, provenance, file, network: await readNetwork(file), accuracy };
 }
@@ -44,13 +45,6 @@ export async function pack(trained, heldOut, about) {
 export function countRight(network, { images, labels }) {
   return labels.reduce((right, label, i) =>
     right + Number(network.predict(images.subarray(i * PIXELS, (i + 1) * PIXELS)).digit === label), 0);
-}
-
-/** The C file. @param {Result} result */
-export async function asC({ layers, provenance }) {
-  const response = await fetch(new URL("../../engine/template.c", import.meta.url));
-  if (!response.ok) throw new Error(`the server answered ${response.status} for template.c`);
-  return writeC(await response.text(), layers, provenance);
 }
 
 /** @param {BlobPart} content @param {string} name */

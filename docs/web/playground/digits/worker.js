@@ -8,7 +8,8 @@ import { Trainer, checkDigits } from "../../engine/trainer.js";
  * @typedef {import("../../engine/trainer.js").Digits} Digits
  * @typedef {import("../../engine/trainer.js").Means} Means
  *
- * @typedef {Digits & {type: "start", heldOut: Digits, epochs: number, seed: number}} Start
+ * @typedef {{heldOut: Digits, epochs: number, seed: number, activation: "sign" | "codes"}} Settings
+ * @typedef {Digits & Settings & {type: "start"}} Start
  * @typedef {Means & {type: "progress", epoch: number, secondsLeft: number}} Progress the means since the last one
  * @typedef {Means & {type: "epoch", epoch: number, accuracy: number}} Epoch means over it; held-out accuracy
  * @typedef {{type: "done", epoch: number, layers: TrainedLayer[]}} Done also after "stop": then with a fraction
@@ -20,10 +21,10 @@ const INTERVAL = 200; // milliseconds from one report of progress to the next
 let isStopped = false;
 
 /** @param {Start} start */
-async function train({ images, labels, heldOut, epochs, seed }) {
+async function train({ images, labels, heldOut, epochs, seed, activation }) {
   checkDigits({ images, labels }, "digits to train on");
   checkDigits(heldOut, "held-out digits");
-  const trainer = new Trainer({ images, labels }, epochs, seed);
+  const trainer = new Trainer({ images, labels }, epochs, seed, activation);
   const [recent, whole] = [new Meter(), new Meter()];
   const began = performance.now();
   for (let reported = began; !trainer.isDone && !isStopped; ) {

@@ -1,0 +1,57 @@
+"""Makes what the page "Write" loads: `python -m docs.web.make.writer`, after the first row of `study.language`.
+
+The ternary model that the study trained with seed 0, its embeddings rounded to 8 bits, goes packed into the package
+and, the same file, to the page; the table of 4-grams goes to the page only.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+from safetensors.torch import load_file
+
+import bnn_tutorial as bnn
+from bnn_tutorial import language
+from bnn_tutorial.packed.language import PRETRAINED, PackedLanguageModel
+from study.language import KEPT, NGrams, read
+
+FOLDER = Path(__file__).parents[1] / "write"
+MODEL, NGRAMS = FOLDER / "model.safetensors", FOLDER / "ngrams.safetensors.gz"
+
+
+def trained() -> language.LanguageModel:
+    """The study's ternary model of seed 0, with embeddings of 8 bits."""
+    model = language.LanguageModel(embedding_map=bnn.quantised_linear)
+    model.load_state_dict(load_file(KEPT))
+    return model.eval()
+
+
+def tables(ngrams: NGrams) -> dict[str, np.ndarray]:
+    """A tree: the characters of each order, how often each came, and how many kinds of characters follow it."""
+    stored = {}
+    for i, (grams, counts, histories, _, kinds) in enumerate(ngrams.orders):
+        stored[f"{i}.character"] = (grams % len(language.ALPHABET)).astype(np.uint8)
+        stored[f"{i}.count"] = counts.astype(np.int32)
+        if i > 0:
+            before = ngrams.orders[i - 1][0]
+            stored[f"{i - 1}.kinds"] = np.zeros(len(before), np.uint8)
+            stored[f"{i - 1}.kinds"][np.searchsorted(before, histories)] = kinds
+    return stored
+
+
+def main() -> None:
+    row = read().set_index(["name", "seed"]).loc["ternary", 0]
+    told = {"study": "study.language, ternary, seed 0", "settings": row["settings"], "text": "32 plays of Shakespeare"}
+    model = PackedLanguageModel.from_model(trained(), told)
+    model.save(PRETRAINED)
+    MODEL.write_bytes(PRETRAINED.read_bytes())
+    ngrams = NGrams(language.load_shakespeare().train.numpy(), 4)
+    NGRAMS.write_bytes(gzip.compress(save(tables(ngrams)), mtime=0))
+    print(*(f"{file.name}: {file.stat().st_size:,} bytes" for file in (MODEL, NGRAMS)), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+// The rival: how often each character followed the three before it. Interpolated Witten-Bell, as in `study/language.py`.
+
+import { readSafetensors, require } from "../engine/safetensors.js";
+
+const ORDERS = 4;
+const GZIP = [0x1f, 0x8b]; // the first bytes
+
+/**
+ * A tree: level 0 has single characters, and what follows each of them stands together in the next level.
+ * @typedef {object} Level
+ * @property {Uint8Array} character
+ * @property {Int32Array} count
+ * @property {Uint32Array} first where what follows begins in the next level, and at last the end
+ */
+
+export class NGrams {
+  /** @param {Level[]} levels @param {number} characters in the alphabet */
+  constructor(levels, characters) {
+    this.levels = levels;
+    this.characters = characters;
+  }
+
+  /**
+   * @param {number[]} history the characters before
+   * @returns {Float64Array} the share of each character as the next one
+   */
+  guess(history) {
+    let shares = new Float64Array(this.characters).fill(1 / this.characters);
+    for (let order = 0; order < this.levels.length && order <= history.length; order++) {
+      const [from, to] = this.following(history.slice(history.length - order));
+      if (from === to) break; // a longer history was not seen either
+      const { character, count } = this.levels[order];
+      const total = count.subarray(from, to).reduce((a, b) => a + b);
+      shares = shares.map((share) => (share * (to - from)) / (total + to - from));
+      for (let i = from; i < to; i++) shares[character[i]] += count[i] / (total + to - from);
+    }
+    return shares;
+  }
+
+  /** Where the characters lie that followed these. @param {number[]} history */
+  following(history) {
+    let [from, to] = [0, this.levels[0].character.length];
+    for (const [depth, wanted] of history.entries()) {
+      const found = this.levels[depth].character.subarray(from, to).indexOf(wanted);
+      if (found < 0) return [0, 0];
+      const { first } = this.levels[depth];
+      [from, to] = [first[from + found], first[from + found + 1]];
+    }
+    return [from, to];
+  }
+}
+
+/** @param {Uint8Array<ArrayBuffer>} file @param {number} characters in the alphabet */
+export async function readNGrams(file, characters) {
+  const { tensors } = readSafetensors(await unzip(file));
+  const levels = Array.from({ length: ORDERS }, (_, i) => {
+    const [character, count, kinds] = ["character", "count", "kinds"].map((name) => tensors.get(`${i}.${name}`)?.values);
+    require(character instanceof Uint8Array && count instanceof Int32Array, `no numbers of order ${i}`);
+    const first = new Uint32Array(character.length + 1);
+    if (kinds) kinds.forEach((n, at) => (first[at + 1] = first[at] + n));
+    return { character, count, first };
+  });
+  return new NGrams(levels, characters);
+}
+
+/** A server may have unpacked it on the way. @param {Uint8Array<ArrayBuffer>} bytes */
+async function unzip(bytes) {
+  if (!GZIP.every((byte, i) => bytes[i] === byte)) return bytes;
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}

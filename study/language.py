@@ -1,0 +1,222 @@
+"""What a bit is worth in a language model: `python -m study.language`, some ten hours of one core.
+
+Planned before any result was known. The text is Shakespeare's; whole plays are held out, three to choose by and three
+to report. At equal layers (four blocks, 128 wide) only the forward map changes, and the rounding of activations, which
+the float model does without. At equal bytes each kind fills a budget, embeddings of 8 bits included, with 2, 4 or 8
+blocks as wide as fit. Rates and shapes are those that do best on the plays to choose by, in shorter trials of one seed;
+until these are there the rate is 0.003 and the blocks are four. The products of the training are in bfloat16. The loss
+is in nats a character, with n-grams beside it.
+
+A run that was interrupted goes on with the row that it was at. `python -m study.language ternary` fills only rows whose
+name begins so, `--ngrams` measures the baseline, and the first ternary model is kept for the page that writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from bisect import bisect_right
+from functools import partial
+from importlib.metadata import version
+from itertools import product
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+import bnn_tutorial as bnn
+from bnn_tutorial import language
+from bnn_tutorial.language import ALPHABET, LanguageModel
+
+RESULTS = Path(__file__).parent / "results" / "language.csv"
+NGRAMS = RESULTS.with_name("language_ngrams.csv")
+KEPT = RESULTS.parents[2] / "build" / "language_ternary.safetensors"  # not in git; what is packed from it is
+
+KINDS = {
+    "float": {"forward_map": bnn.linear, "activation_bits": None},
+    "ternary": {"forward_map": bnn.ternary_linear},
+    "±1": {"forward_map": language.centred_binary_linear},
+    **{f"{n} bits": {"forward_map": partial(bnn.quantised_linear, bits=n)} for n in (8, 4, 2)},
+}
+ACTIVATIONS = {f"ternary, {n}-bit activations": KINDS["ternary"] | {"activation_bits": n} for n in (4, 1)}
+BUDGETS = (40_000, 160_000, 640_000)
+COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch"]
+RATES, TRIAL_STEPS, STEPS = (0.001, 0.003, 0.01), 1000, 3000
+
+
+class Run(NamedTuple):
+    """What to train, how, and for how many seeds; a trial is only scored on the plays to choose by."""
+
+    options: dict
+    rate: float
+    steps: int = STEPS
+    seeds: int = 5
+    trial: bool = False
+
+    def settings(self) -> str:
+        options = "; ".join(f"{name}={_typed(value)}" for name, value in self.options.items())
+        return f"{options}; rate={self.rate}; steps={self.steps}"
+
+    def train(self, seed: int, plays: language.Plays) -> tuple[dict, LanguageModel]:
+        model = LanguageModel(**self.options, generator=torch.Generator().manual_seed(seed))
+        losses = language.train_language(model, plays.train, self.steps, self.rate, seed=seed, autocast=True)
+        row = {"loss_train": np.mean(losses[-100:]), "nats_choose": language.nats(model, plays.choose)}
+        if not self.trial:
+            row["nats"] = language.nats(model, plays.report)
+            model.embed.forward_map = model.head.forward_map = bnn.quantised_linear  # after training
+            row["nats_8bit_embeddings"] = language.nats(model, plays.report)
+        return row, model
+
+
+def _typed(value: object) -> str:
+    if isinstance(value, partial):
+        return f"{value.func.__name__}({', '.join(f'{name}={v}' for name, v in value.keywords.items())})"
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def stored_bytes(
+    forward_map: bnn.ForwardMap, embedding_map: bnn.ForwardMap = bnn.linear, width: int = 128, blocks: int = 4, **_
+) -> int:
+    """Of a model with these options: rows of weights in whole bytes, and eight for each scale, as the file has them."""
+    edges = matrix_bytes(embedding_map, width, len(ALPHABET)) + matrix_bytes(embedding_map, len(ALPHABET), width)
+    shapes = (3 * width, width), (width, width), (4 * width, width), (width, 4 * width)
+    return edges + blocks * sum(matrix_bytes(forward_map, *shape) for shape in shapes)
+
+
+def matrix_bytes(forward_map: bnn.ForwardMap, rows: int, columns: int) -> int:
+    kept = bnn.kept_weights(bnn.GenDense(1, 2, forward_map=forward_map))
+    if kept is None:
+        return 4 * rows * columns
+    return rows * ceil(columns * kept.bits / 8) + 8 * (rows if kept.scale.numel() == 2 else 1)
+
+
+def widest(kind: str, budget: int, blocks: int) -> dict:
+    """The options of the widest model of a kind within the bytes; embeddings have 8 bits, but not in the float one."""
+    options = KINDS[kind] | {"embedding_map": bnn.linear if kind == "float" else bnn.quantised_linear, "blocks": blocks}
+    sizes = [options | {"width": width} for width in range(4, 1000, 4)]
+    return sizes[bisect_right(sizes, budget, key=lambda size: stored_bytes(**size)) - 1]
+
+
+def runs(results: pd.DataFrame) -> dict[str, Run]:
+    """All rows of the table by name, the most important first, with what the trials chose so far."""
+    table = {f"{name}, rate {rate}": Run(options, rate, TRIAL_STEPS, 1, True)
+             for name, options in (KINDS | ACTIVATIONS).items() for rate in RATES}  # fmt: skip
+    rates = {
+        name: best(results, [f"{name}, rate {rate}" for rate in RATES], RATES, 0.003) for name in KINDS | ACTIVATIONS
+    }
+    table = {name: Run(options, rates[name]) for name, options in (KINDS | ACTIVATIONS).items()} | table
+    for kind, budget in product(KINDS, BUDGETS):
+        names = {blocks: f"{kind}, {budget // 1000} kB, {blocks} blocks" for blocks in (2, 4, 8)}
+        table |= {name: Run(widest(kind, budget, n), rates[kind], TRIAL_STEPS, 1, True) for n, name in names.items()}
+        chosen = best(results, list(names.values()), list(names), 4)
+        table[f"{kind}, {budget // 1000} kB"] = Run(widest(kind, budget, chosen), rates[kind], seeds=3)
+    return table
+
+
+def best(results: pd.DataFrame, names: list[str], values, otherwise):
+    """The value whose trial did best; `otherwise` until all of them are there."""
+    scores = results.set_index("name")["nats_choose"]
+    tried = all(name in scores for name in names)
+    return values[int(np.argmin([scores[name] for name in names]))] if tried else otherwise
+
+
+class NGrams:
+    """Interpolated Witten-Bell: an order hands on to the shorter one as much as it has seen different characters.
+
+    p(x | h) = (count(h x) + kinds(h) p(x | shorter h)) / (count(h) + kinds(h)), from 1/62 on.
+    """
+
+    def __init__(self, tokens: np.ndarray, n: int):
+        self.orders = []
+        for order in range(n):
+            grams, counts = np.unique(_keys(tokens, order)[0], return_counts=True)
+            histories, starts, kinds = np.unique(grams // len(ALPHABET), return_index=True, return_counts=True)
+            self.orders.append((grams, counts, histories, np.add.reduceat(counts, starts), kinds))
+
+    def nats(self, tokens: np.ndarray) -> float:
+        """The mean loss of a character of this text."""
+        p = np.full(len(tokens), 1 / len(ALPHABET))
+        for order, (grams, counts, histories, totals, kinds) in enumerate(self.orders):
+            keys, at = _keys(tokens, order)
+            count, (total, kind) = _find(grams, keys, counts), _find(histories, keys // len(ALPHABET), totals, kinds)
+            p[at:] = np.where(total > 0, (count + kind * p[at:]) / np.maximum(total + kind, 1), p[at:])
+        return float(-np.log(p).mean())
+
+    def bytes(self) -> int:
+        """A tree with four bytes a gram: its last character, how many follow it, and its count in 16 bits."""
+        return sum(4 * len(grams) for grams, *_ in self.orders)
+
+
+def _keys(tokens: np.ndarray, order: int) -> tuple[np.ndarray, int]:
+    """Each character with the `order` before it, as one number; and the place of the first."""
+    windows = np.lib.stride_tricks.sliding_window_view(tokens, order + 1)
+    return windows @ len(ALPHABET) ** np.arange(order, -1, -1), order
+
+
+def _find(keys: np.ndarray, wanted: np.ndarray, *values: np.ndarray):
+    at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+    found = [np.where(keys[at] == wanted, value[at], 0) for value in values]
+    return found[0] if len(found) == 1 else found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", help="only rows whose name begins so")
+    parser.add_argument("--ngrams", action="store_true", help="measure the baseline")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    plays = language.load_shakespeare()
+    if args.ngrams:
+        train, choose, report = (part.numpy() for part in plays)
+        tables = {n: NGrams(train, n) for n in range(1, 9)}
+        rows = [
+            {"n": n, "nats_choose": t.nats(choose), "nats": t.nats(report), "bytes": t.bytes()}
+            for n, t in tables.items()
+        ]
+        pd.DataFrame(rows).round(4).to_csv(NGRAMS, index=False)
+        print(NGRAMS.read_text())
+        return
+    while todo := missing(args.names):
+        name, seed, run = todo[0]
+        row, model = run.train(seed, plays)
+        if (name, seed) == ("ternary", 0):
+            from safetensors.torch import save_file
+
+            KEPT.parent.mkdir(exist_ok=True)
+            save_file(model.state_dict(), KEPT)
+        settings = {"settings": run.settings(), "torch": version("torch")}
+        rows = [*read().to_dict("records"), {"name": name, "seed": seed, **row, **settings}]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table.round(4).to_csv(RESULTS.with_suffix(".part"), index=False)
+        RESULTS.with_suffix(".part").replace(RESULTS)
+        print(f"{name}, seed {seed}: {row}; {len(todo) - 1} to do", flush=True)
+
+
+def read() -> pd.DataFrame:
+    """The rows that are there."""
+    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=COLUMNS)
+
+
+def valid_rows() -> pd.DataFrame:
+    """The rows with the settings of now: those with others will be computed again."""
+    table = read()
+    now = {name: run.settings() for name, run in runs(table).items()}
+    return table[table["name"].map(now) == table["settings"]]
+
+
+def missing(names: list[str]) -> list[tuple[str, int, Run]]:
+    """What is to do, in order: float, ternary and ±1 first, then seed after seed."""
+    table = read()
+    done = set(zip(table["name"], table["seed"], table["settings"], strict=True))
+    first = ["ternary", "float", "±1"]
+    todo = [(name, seed, run) for name, run in runs(table).items() for seed in range(run.seeds)
+            if (name, seed, run.settings()) not in done and (not names or name.startswith(tuple(names)))]  # fmt: skip
+    return sorted(
+        todo, key=lambda item: (item[0] not in first, item[1], first.index(item[0]) if item[0] in first else 9)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The study of the language model: its n-grams, its bytes, its rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bnn_tutorial as bnn
+from bnn_tutorial import language
+from bnn_tutorial.packed.language import load_pretrained
+from study import language as study
+
+
+def witten_bell(text, history, character, letters):
+    """By its definition, with counts by hand: p(x | h) = (c(hx) + kinds(h) p(x | shorter)) / (c(h) + kinds(h))."""
+    shorter = witten_bell(text, history[1:], character, letters) if history else 1 / letters
+    n = len(history)
+    following = [text[i + n] for i in range(len(text) - n) if text[i : i + n] == history]
+    if not following:
+        return shorter
+    kinds = len(set(following))
+    return (following.count(character) + kinds * shorter) / (len(following) + kinds)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_n_grams_are_witten_bells(n):
+    text, unseen = "to be or not to be that is the question", "to question it"
+    letters = len(language.ALPHABET)
+    expected = [witten_bell(text, unseen[max(0, i - n + 1) : i], unseen[i], letters) for i in range(len(unseen))]
+    grams = study.NGrams(language.encode(text).numpy(), n)
+    assert grams.nats(language.encode(unseen).numpy()) == pytest.approx(-np.log(expected).mean())
+
+
+def test_n_grams_give_shares_that_sum_to_one():
+    grams, letters = study.NGrams(language.encode("banana bandana").numpy(), 3), language.ALPHABET
+    shares = [np.exp(-4 * grams.nats(language.encode(f"ban{c}").numpy())) for c in letters]
+    first = np.exp(-3 * grams.nats(language.encode("ban").numpy()))
+    assert sum(shares) / first == pytest.approx(1)
+
+
+def test_stored_bytes_are_those_of_the_packed_file():
+    assert study.stored_bytes(bnn.ternary_linear, bnn.quantised_linear) == load_pretrained().bytes
+
+
+@pytest.mark.parametrize("kind", study.KINDS)
+def test_the_widest_model_fits_and_the_next_one_does_not(kind):
+    options = study.widest(kind, 160_000, 4)
+    wider = options | {"width": options["width"] + 4}
+    assert study.stored_bytes(**options) <= 160_000 < study.stored_bytes(**wider)
+
+
+def test_the_best_trial_is_taken_only_when_all_are_there():
+    table = pd.DataFrame({"name": ["a", "b"], "nats_choose": [2.0, 1.0]})
+    assert study.best(table, ["a", "b"], (10, 20), 0) == 20
+    assert study.best(table, ["a", "c"], (10, 20), 0) == 0
+
+
+def test_the_rows_that_decide_come_first():
+    names = [(name, seed) for name, seed, _ in study.missing([])]
+    done = {(row["name"], row["seed"]) for _, row in study.read().iterrows()}
+    first = [(name, seed) for seed in range(5) for name in ("ternary", "float", "±1") if (name, seed) not in done]
+    assert names[: len(first)] == first
+
+
+def test_a_trial_is_never_scored_on_the_plays_to_report(monkeypatch):
+    scored = []
+    monkeypatch.setattr(language, "nats", lambda model, tokens: scored.append(tokens) or 1.0)
+    monkeypatch.setattr(language, "train_language", lambda *args, **options: [1.0])
+    plays = language.Plays("train", "choose", "report")
+    study.Run({"width": 8}, 0.003, trial=True).train(0, plays)
+    assert scored == ["choose"]
