@@ -2,8 +2,8 @@
 
 It is nanoGPT's decoder, built of `GenDense`: the forward map says what becomes of the weights. What differs:
 
-- No bias and no learned scale or shift, as in BitNet b1.58 (Ma et al. 2024, arXiv 2402.17764).
-- Before each product a norm, and a rounding to 8 bits: the sums that run through a transformer have no fixed range.
+- No bias, and before each product a norm without parameters and a rounding to 8 bits, as in BitNet b1.58 (Ma et al.
+  2024, arXiv 2402.17764): the sums that run through a transformer have no fixed range.
 - The square of ReLU between the two products of a block (Primer, So et al. 2021, arXiv 2109.08668).
 - Attention sees `context` characters and prefers the near ones, by a fixed slope (ALiBi, Press et al. 2022, arXiv
   2108.12409). Places need no weights, and what was computed for a character stays valid while the text grows.
@@ -26,7 +26,6 @@ from .layers import GenDense, eval_mode
 from .ste import sign, straight_through
 
 ALPHABET = "\n !',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # a character's number is its place here
-
 TO_CHOOSE_BY = ("a-midsummer-night-s-dream", "king-john", "macbeth")  # a comedy, a history and a tragedy
 TO_REPORT = ("twelfth-night", "richard-ii", "king-lear")
 
@@ -126,9 +125,8 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(
-        self, forward_map: ForwardMap = ternary_linear, activation_bits: int | None = 8,
-        embedding_map: ForwardMap = linear, width: int = 128, blocks: int = 4, heads: int = 4, context: int = 64,
-        generator: torch.Generator | None = None,
+        self, forward_map: ForwardMap = ternary_linear, activation_bits: int | None = 8, embedding_map=linear,
+        width=128, blocks=4, heads=4, context=64, generator: torch.Generator | None = None,
     ):  # fmt: skip
         super().__init__()
         self.heads, self.context = heads, context
@@ -197,7 +195,6 @@ def generate(
     with eval_mode(model):
         for _ in range(length):
             logits = model(tokens[None, -reach:])[0, -1]
-            shares = (logits / max(temperature, 1e-9)).softmax(dim=-1)
-            drawn = torch.multinomial(shares, 1, generator=generator) if temperature else logits.argmax()[None]
-            tokens = torch.cat([tokens, drawn])
+            shares = (logits / temperature).softmax(dim=-1) if temperature else (logits == logits.max()).float()
+            tokens = torch.cat([tokens, torch.multinomial(shares, 1, generator=generator)])
     return decode(tokens[-length:])

@@ -42,6 +42,7 @@ KINDS = {
 }
 ACTIVATIONS = {f"ternary, {n}-bit activations": KINDS["ternary"] | {"activation_bits": n} for n in (4, 1)}
 BUDGETS = (40_000, 160_000, 640_000)
+COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch"]
 RATES, TRIAL_STEPS, STEPS = (0.001, 0.003, 0.01), 1000, 3000
 
 
@@ -116,7 +117,7 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
 
 def best(results: pd.DataFrame, names: list[str], values, otherwise):
     """The value whose trial did best; `otherwise` until all of them are there."""
-    scores = results.set_index("name")["nats_choose"] if len(results) else pd.Series(dtype=float)
+    scores = results.set_index("name")["nats_choose"]
     tried = all(name in scores for name in names)
     return values[int(np.argmin([scores[name] for name in names]))] if tried else otherwise
 
@@ -186,7 +187,8 @@ def main() -> None:
             KEPT.parent.mkdir(exist_ok=True)
             save_file(model.state_dict(), KEPT)
         settings = {"settings": run.settings(), "torch": version("torch")}
-        table = pd.concat([read(), pd.DataFrame([{"name": name, "seed": seed, **row, **settings}])])
+        rows = [*read().to_dict("records"), {"name": name, "seed": seed, **row, **settings}]
+        table = pd.DataFrame(rows, columns=COLUMNS)
         table.round(4).to_csv(RESULTS.with_suffix(".part"), index=False)
         RESULTS.with_suffix(".part").replace(RESULTS)
         print(f"{name}, seed {seed}: {row}; {len(todo) - 1} to do", flush=True)
@@ -194,22 +196,20 @@ def main() -> None:
 
 def read() -> pd.DataFrame:
     """The rows that are there."""
-    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
+    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=COLUMNS)
 
 
 def valid_rows() -> pd.DataFrame:
     """The rows with the settings of now: those with others will be computed again."""
     table = read()
-    if not len(table):
-        return table
     now = {name: run.settings() for name, run in runs(table).items()}
-    return table[[now.get(name) == settings for name, settings in zip(table["name"], table["settings"], strict=True)]]
+    return table[table["name"].map(now) == table["settings"]]
 
 
 def missing(names: list[str]) -> list[tuple[str, int, Run]]:
     """What is to do, in order: float, ternary and ±1 first, then seed after seed."""
     table = read()
-    done = set(zip(table["name"], table["seed"], table["settings"], strict=True)) if len(table) else set()
+    done = set(zip(table["name"], table["seed"], table["settings"], strict=True))
     first = ["ternary", "float", "±1"]
     todo = [(name, seed, run) for name, run in runs(table).items() for seed in range(run.seeds)
             if (name, seed, run.settings()) not in done and (not names or name.startswith(tuple(names)))]  # fmt: skip

@@ -171,6 +171,6 @@ endmodule
 
 // A number v of W bits, less LOW, as a code from 0 to TOP of C bits.
 module clip #(parameter W = 9, C = 8, LOW = 0, TOP = 255) (input [W-1:0] v, output [C-1:0] code);
-  wire [W:0] above = {1'b0, v} - LOW;
-  assign code = above[W] ? 0 : above > TOP ? TOP : above[C-1:0];
+  wire [W+C:0] above = v - LOW; // in two's complement
+  assign code = above[W+C] ? 0 : above > TOP ? TOP : above[C-1:0];
 endmodule

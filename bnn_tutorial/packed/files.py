@@ -106,7 +106,8 @@ def replace(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # the file that the caller knows
+        if error.filename:
+            error.filename, error.filename2 = str(path), None  # the file that the caller knows
         raise
     finally:
         beside.unlink(missing_ok=True)

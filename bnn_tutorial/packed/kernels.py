@@ -5,8 +5,8 @@ dot product K - 2d, and d is the popcount (how many bits are 1) of the XOR of th
 that. `SignProducts` does the same faster, by *tiling*, the old trick of matrix products (Goto and van de Geijn 2008):
 the sums of a tile, 8 rows by 16 neurons, stay in registers while the loop goes over the words, so that a vector of
 weights, once loaded, serves 8 rows. Python has no names for registers, so the tile is written in LLVM's language, into
-which numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one instruction counts the ones in
-512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
+which numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one instruction counts
+the ones in 512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
 
 Of bytes: `ByteProducts` takes PyTorch's product of matrices of bytes, oneDNN's, which knows the instructions of each
 processor (AMX, VNNI, AVX2), and for few rows, or where PyTorch comes without oneDNN, a plain loop.

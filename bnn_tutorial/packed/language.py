@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..forward_maps import kept_weights
+from ..forward_maps import kept_weights, linear
 from ..language import ALPHABET, LanguageModel, encode
 from . import files, kernels
 from .kernels import _popcount
@@ -79,6 +80,14 @@ class PackedLanguageModel:
         if any(block.activation_bits != 8 for block in model.blocks):
             raise ValueError(f"expected activation_bits=8, got {model.blocks[0].activation_bits}")
         return cls(matrices, model.heads, model.context, provenance)
+
+    def to_pytorch(self) -> LanguageModel:
+        """The same weights in float64, as the real numbers that they stand for, to compare with."""
+        width, blocks = len(self.embed), len(self.blocks)
+        model = LanguageModel(linear, 8, width=width, blocks=blocks, heads=self.heads, context=self.context).double()
+        for name, matrix in self.matrices.items():
+            model.get_submodule(name).weight.data = torch.from_numpy(matrix.scale[:, None] * matrix.levels)
+        return model.eval()
 
     def read(self, characters: Array) -> Iterator[Array]:
         """Take up one character after the other; yields the logits, (62,) float64, of what comes next."""

@@ -19,7 +19,7 @@ ARROWS = {
     "core": {"core"},
     "language": {"core", "language"},
     "packed": {"core", "language", "packed"},
-    "export": {"core", "language", "packed", "export"},
+    "export": {"core", "packed", "export"},
     "study": {"core", "language", "packed", "export", "study"},
 }
 HEAVY = ["numba", "pandas", "matplotlib", "torchvision", "IPython", "safetensors"]

@@ -71,7 +71,10 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(checkout, in_wheel):
     assert {name for name in in_wheel if ".dist-info/" not in name} == files(checkout, "bnn_tutorial")
 
 
-@pytest.mark.parametrize("name", ["mnist/mnist.tar.xz", "mnist/README.md", "packed/pretrained/mnist.safetensors"])
+DATA = ["mnist/mnist.tar.xz", "mnist/README.md", "packed/pretrained/mnist.safetensors", "export/parts/head.c"]
+
+
+@pytest.mark.parametrize("name", DATA)
 def test_the_wheel_holds_data_and_network(in_wheel, name):
     assert f"bnn_tutorial/{name}" in in_wheel
 
@@ -92,7 +95,8 @@ def test_the_source_distribution_holds_what_builds_and_tests_it(in_source):
 def test_the_metadata_names_both_licences_and_no_address_but_the_projects(wheel, in_wheel):
     name = next(name for name in in_wheel if name.endswith("METADATA"))
     metadata = message_from_string(zipfile.ZipFile(wheel).read(name).decode())
-    assert metadata.get_all("License-File") == ["LICENSE", "bnn_tutorial/mnist/README.md"]
+    data = [f"bnn_tutorial/{folder}/README.md" for folder in ("mnist", "shakespeare")]
+    assert metadata.get_all("License-File") == ["LICENSE", *data]
     urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
     assert urls == PROJECT.get("urls", {})
 

@@ -1,18 +1,21 @@
-"""Products of signs and of pixels against NumPy, where a word, a tile or a block of rows begins or ends."""
+"""Products of signs and of bytes against NumPy, where a word, a tile or a block of rows begins or ends."""
 
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bnn_tutorial.packed import kernels
-from bnn_tutorial.packed.kernels import Neurons, pack_bits, pixel_signs, unpack_bits
+from bnn_tutorial.packed.kernels import ByteProducts, SignProducts, pack_bits, unpack_bits
 
 ROWS = [1, 7, 8, 9, 65]  # blocks of 8
 SIZES = [(1, 1), (15, 31), (16, 32), (17, 33), (63, 15), (64, 16), (65, 17), (130, 65), (784, 300)]  # inputs, neurons
+LEVELS = {"1 bit": [-1, 1], "ternary": [-1, 0, 1], "4 bits": range(-15, 16, 2), "8 bits": range(-255, 256, 2)}
 
 
 @pytest.fixture
@@ -43,115 +46,137 @@ def test_the_first_sign_is_the_lowest_bit():
     assert pack_bits(given).tolist() == [[5, 1, 2]]
 
 
-@pytest.fixture(params=[0, 2**60], ids=["threaded", "serial"])
-def threads(request, monkeypatch):
-    """Both variants of the kernels, however small the work."""
-    monkeypatch.setattr(kernels, "SMALL", request.param)
-
-
-@pytest.fixture(params=["signs", "pixels"])
-def case(request, random):
-    """A function: some rows, neurons with or without thresholds, and the products that NumPy finds."""
-
-    def make(rows, inputs, outputs, thresholds=None):
-        weights = signs(bits(random, outputs, inputs))
-        if request.param == "pixels":
-            x = random.integers(0, 256, (rows, inputs)).astype(np.uint8)
-            return x, Neurons(weights, inputs, thresholds), x.astype(int) @ weights.T.astype(int)
-        x = bits(random, rows, inputs)
-        neurons = Neurons(pack_bits(weights > 0), inputs, thresholds)
-        return pack_bits(x), neurons, signs(x).astype(int) @ weights.T.astype(int)
-
-    return make
-
-
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("inputs", "outputs"), SIZES)
-def test_products_are_numpys(case, rows, inputs, outputs):
-    x, neurons, expected = case(rows, inputs, outputs)
-    assert np.array_equal(neurons.products(x), expected)
+@pytest.mark.parametrize(("inputs", "neurons"), SIZES)
+def test_products_of_signs_are_numpys(random, rows, inputs, neurons):
+    x, weights = bits(random, rows, inputs), bits(random, neurons, inputs)
+    expected = signs(x).astype(int) @ signs(weights).T.astype(int)
+    assert np.array_equal(SignProducts(pack_bits(weights), inputs)(pack_bits(x)), expected)
+    assert np.array_equal(kernels.plain_products(pack_bits(x), pack_bits(weights), inputs), expected)
 
 
-@pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("inputs", "outputs"), SIZES)
-def test_neurons_give_plus_one_from_their_thresholds_on(case, random, rows, inputs, outputs):
-    thresholds = random.integers(-inputs, inputs + 2, outputs).astype(np.int32)
-    x, neurons, products = case(rows, inputs, outputs, thresholds)
-    found = neurons.signs(x)
-    assert np.array_equal(unpack_bits(found, outputs), products >= thresholds)
-    assert not unpack_bits(found, 64 * found.shape[1])[:, outputs:].any()
+@pytest.fixture(params=[0, 2**60], ids=["oneDNN", "numba"])
+def way(request, monkeypatch):
+    """Both ways, however many rows there are."""
+    monkeypatch.setattr(kernels, "FEW", request.param)
 
 
-def test_a_product_that_is_the_threshold_gives_plus_one(case):
-    x, neurons, products = case(20, 70, 1)
-    for product in np.unique(products):
-        neurons._thresholds[0] = product
-        assert np.array_equal(neurons.signs(x)[:, 0] & 1, products[:, 0] >= product)
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("levels", LEVELS.values(), ids=LEVELS)
+@pytest.mark.parametrize("rows", [1, 9])
+@pytest.mark.parametrize(("inputs", "neurons"), SIZES)
+def test_products_of_bytes_and_of_signs_with_any_weights_are_numpys(random, levels, rows, inputs, neurons):
+    weights = random.choice(np.array(levels, np.int16), (neurons, inputs))
+    for x in (random.integers(0, 256, (rows, inputs)).astype(np.uint8), signs(bits(random, rows, inputs))):
+        products = ByteProducts(weights, of_bytes=x.dtype == np.uint8)
+        assert np.array_equal(products(x) + products.added, x.astype(int) @ weights.T.astype(int))
 
 
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("inputs", "outputs"), SIZES)
-def test_the_plain_products_are_the_tiled_ones(random, rows, inputs, outputs):
-    x, weights = pack_bits(bits(random, rows, inputs)), pack_bits(bits(random, outputs, inputs))
-    expected = kernels.plain_products(x, weights, inputs)
-    assert np.array_equal(Neurons(weights, inputs).products(x), expected)
+@pytest.mark.usefixtures("way")
+def test_the_largest_sums_do_not_overflow():
+    x, weights = np.full((20, 1000), 255, np.uint8), np.array([[255] * 1000, [-255] * 1000], np.int16)
+    products = ByteProducts(weights, of_bytes=True)
+    assert (products(x) + products.added).tolist() == [[65_025_000, -65_025_000]] * 20
 
 
-def test_pixels_of_full_ink_do_not_overflow():
-    pixels, weights = np.full((9, 1000), 255, np.uint8), signs(np.array([[True] * 1000, [False] * 1000]))
-    assert Neurons(weights, 1000).products(pixels).tolist() == [[255_000, -255_000]] * 9
+@pytest.mark.parametrize("neurons", [1, 15, 64, 65, 300])
+def test_sums_are_plus_one_from_the_threshold_on(random, neurons):
+    sums, thresholds = random.integers(-3, 4, (2, 9, neurons)).astype(np.int32)
+    found = kernels.signs(sums, thresholds[0])
+    assert np.array_equal(unpack_bits(found, neurons), sums >= thresholds[0])
+    assert not unpack_bits(found, 64 * found.shape[1])[:, neurons:].any()
 
 
-@pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("columns", [1, 15, 16, 17, 64, 65, 784])
-@pytest.mark.parametrize("threshold", [0, 1, 128, 255, 256])
-def test_pixels_are_plus_one_from_the_threshold_on(random, columns, threshold):
-    pixels = random.integers(0, 256, (9, columns)).astype(np.uint8)
-    pixels.flat[:2] = [0, 255]
-    found = pixel_signs(pixels, np.full(columns, threshold, np.int32))
-    assert np.array_equal(found, pack_bits(pixels >= threshold))
-
-
-def test_affine_is_scale_times_sum_plus_shift(random):
-    sums, (scale, shift) = random.integers(-9, 9, (7, 5)).astype(np.int32), random.normal(size=(2, 5))
-    assert np.array_equal(kernels.affine(sums, 255, scale, shift), scale * (sums / 255) + shift)
-
-
-def test_the_two_variants_are_two_functions_for_the_cache():
-    for one, many in (kernels._layer, kernels._pixel_signs):
-        assert one._cache.cache_path == many._cache.cache_path
-        assert one._cache._impl.filename_base != many._cache._impl.filename_base
+def test_codes_are_the_definition_in_python(random):
+    sums, multiplier, offset = (random.integers(-(2**28), 2**28, (5, 40)).astype(np.int32) for _ in range(3))
+    found = kernels.codes(sums, np.zeros(40, np.int32), multiplier[0], offset[0], 13, 255)
+    for row, line in zip(sums.tolist(), found.tolist(), strict=True):
+        affine = [(m * s >> 16) + o for s, m, o in zip(row, multiplier[0].tolist(), offset[0].tolist(), strict=True)]
+        assert line == [min(max(y >> 13, 0), 255) for y in affine]
 
 
 @pytest.mark.parametrize("features", ["", "+avx2,+popcnt"], ids=["plain", "AVX2"])
 def test_machines_without_avx512_get_the_same_numbers(features, tmp_path):
-    here, chosen = Path(__file__), "(numpys or plus_one) and 784 and serial"
+    here, chosen = Path(__file__), "(numpys and (784 or 130)) and not oneDNN"
     command = [sys.executable, "-m", "pytest", "-q", here, "-k", chosen, "-p", "no:cacheprovider"]
     machine = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(command, env=os.environ | machine, cwd=here.parent.parent, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "25 passed" in run.stdout
+    assert "26 passed" in run.stdout
 
 
-WORDS, SIXTEEN = np.zeros((2, 3), np.uint64), np.zeros(16, np.int32)
-NEURONS = Neurons(np.zeros((16, 3), np.uint64), 192)
+def test_without_a_folder_for_its_cache_numba_compiles_all_the_same(tmp_path):
+    """A package that is read only, and no home."""
+    code = "from numba.core import caching\ncaching._CacheImpl._locator_classes = []\nimport doctest\n"
+    code += "from bnn_tutorial.packed import kernels\nprint(doctest.testmod(kernels))\n"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "failed=0" in run.stdout, run.stderr
+
+
+# Threads
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_chunks_come_back_in_order_whatever_thread_ran_them():
+    seen = set()
+    chunks = kernels.spread(lambda chunk: seen.add(threading.current_thread().name) or chunk, np.arange(1000), 7)
+    assert np.array_equal(np.concatenate(chunks), np.arange(1000))
+    assert threading.current_thread().name not in seen
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_that_others_start_have_as_many_as_before():
+    kernels.spread(len, np.arange(10), 1)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert found == [torch.get_num_threads()] == [2]
+
+
+FORKED = """
+import multiprocessing, threading
+import numpy as np
+import torch
+torch.set_num_threads(2)
+from bnn_tutorial import packed
+network, images = packed.load_pretrained(), np.random.default_rng(0).integers(0, 256, (3000, 784)).astype(np.uint8)
+expected = network.predict(images)
+right = []
+threads = [threading.Thread(target=lambda: right.append((network.predict(images) == expected).all())) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join(100) for thread in threads]
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    right += [(found == expected).all() for found in pool.map_async(network.predict, [images] * 2).get(100)]
+print(sum(right))
+"""
+
+
+def test_several_threads_and_forked_processes_predict_the_same():
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=250)
+    assert run.stdout == "6\n", run.stderr
+
+
+WORDS, BYTES = np.zeros((2, 3), np.uint64), np.zeros((2, 3), np.uint8)
+OF_SIGNS, OF_BYTES = SignProducts(np.zeros((16, 3), np.uint64), 192), ByteProducts(np.ones((16, 3), np.int16), True)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Neurons(np.zeros((2, 3)), 3), r"expected weights .*, got float64 of shape \(2, 3\)"),
-        (lambda: Neurons(WORDS[0], 3), r"got uint64 of shape \(3,\)"),
-        (lambda: Neurons(WORDS, 192, SIXTEEN), r"and thresholds of shape \(16,\)"),
-        (lambda: NEURONS.products(WORDS.astype(np.int64)), r"expected \(N, 3\) uint64 rows, got int64"),
-        (lambda: NEURONS.products(WORDS.astype(np.uint8)), "got uint8"),
-        (lambda: NEURONS.products(WORDS[:, :2]), r"got uint64 of shape \(2, 2\)"),
-        (lambda: NEURONS.signs(WORDS[0]), r"got uint64 of shape \(3,\)"),
-        (lambda: pixel_signs(np.zeros((2, 16)), SIXTEEN), r"expected \(N, K\) uint8 pixels .*, got float64"),
-        (lambda: pixel_signs(np.zeros((2, 3), np.uint8), SIXTEEN), r"uint8 of \(2, 3\) and int32 of \(16,\)"),
-        (lambda: pixel_signs(np.zeros((2, 16), np.uint8), SIXTEEN.astype(float)), "float64"),
+        (lambda: OF_SIGNS(WORDS.astype(np.int64)), r"expected \(N, 3\) uint64 rows, got int64"),
+        (lambda: OF_SIGNS(WORDS[:, :2]), r"got uint64 of shape \(2, 2\)"),
+        (lambda: OF_SIGNS(WORDS[0]), r"got uint64 of shape \(3,\)"),
+        (lambda: OF_BYTES(BYTES.astype(np.int8)), r"expected \(N, 3\) uint8 rows, got int8"),
+        (lambda: OF_BYTES(BYTES[:, :2]), r"got uint8 of shape \(2, 2\)"),
     ],
 )
 def test_memory_is_read_only_where_it_is_what_it_should_be(call, message):
@@ -159,13 +184,14 @@ def test_memory_is_read_only_where_it_is_what_it_should_be(call, message):
         call()
 
 
-def test_rows_need_not_be_contiguous(case):
-    x, neurons, expected = case(9, 784, 300)
-    assert np.array_equal(neurons.products(np.asfortranarray(x)), expected)
-    assert np.array_equal(neurons.products(x.repeat(2, axis=0)[::2]), expected)
+def test_rows_need_not_be_contiguous(random):
+    x, weights = bits(random, 9, 784), bits(random, 300, 784)
+    of_signs, of_bytes = SignProducts(pack_bits(weights), 784), ByteProducts(signs(weights).astype(np.int16), False)
+    for turned in (np.asfortranarray, lambda a: a.repeat(2, axis=0)[::2]):
+        assert np.array_equal(of_signs(turned(pack_bits(x))), of_signs(pack_bits(x)))
+        assert np.array_equal(of_bytes(turned(signs(x))), of_signs(pack_bits(x)))
 
 
-def test_no_rows_are_no_rows(case):
-    x, neurons, _ = case(0, 70, 20)
-    assert neurons.products(x).shape == (0, 20)
-    assert neurons.signs(x).shape == (0, 1)
+def test_no_rows_are_no_rows():
+    assert OF_SIGNS(WORDS[:0]).shape == OF_BYTES(BYTES[:0]).shape == (0, 16)
+    assert kernels.signs(np.zeros((0, 20), np.int32), np.zeros(20)).shape == (0, 1)

@@ -46,6 +46,19 @@ def test_the_same_text_is_written_by_pytorch_and_by_the_packed_model():
     assert PackedLanguageModel.from_model(network).generate("KING", 200, temperature=0) == expected
 
 
+@pytest.mark.slow
+def test_the_model_in_the_package_writes_2000_characters_as_pytorch_does():
+    packed = load_pretrained()
+    expected = language.generate(packed.to_pytorch(), "KING LEAR:\n", 2000, temperature=0)
+    assert packed.generate("KING LEAR:\n", 2000, temperature=0) == expected
+
+
+def test_the_weights_in_pytorch_give_the_same_logits(generator):
+    packed, tokens = PackedLanguageModel.from_model(model()), torch.randint(62, (30,), generator=generator)
+    with torch.no_grad():
+        assert np.abs(packed.to_pytorch()(tokens[None])[0].numpy() - logits(packed, tokens)).max() < 1e-12
+
+
 def test_ternary_weights_lie_five_to_a_byte_in_the_file():
     stored = PackedLanguageModel.from_model(model()).tensors()
     assert stored["blocks.0.contract.weight"].shape == (36, 29)  # 144 columns

@@ -1,5 +1,7 @@
 """The circuit computes what Python does: its netlist is simulated, clock by clock."""
 
+import shutil
+import subprocess
 from functools import partial
 
 import numpy as np
@@ -47,6 +49,15 @@ def test_neurons_one_after_the_other_equal_python():
 
 def test_a_pixel_of_eight_bits_and_a_code_equal_python():
     check(network((5, 3, 3), **CODES))
+
+
+@pytest.mark.skipif(not shutil.which("iverilog"), reason="needs Icarus Verilog, another compiler")
+@pytest.mark.parametrize("at_once", [None, 2])
+@pytest.mark.parametrize("options", [SIGNS, CODES])
+def test_another_compiler_takes_it_as_verilog_2001_without_a_warning(options, at_once, tmp_path):
+    to_verilog(network((5, 3, 3), **options), tmp_path / "net.v", at_once)
+    command = ["iverilog", "-g2001", "-Wall", "-s", "net", "-o", str(tmp_path / "net"), str(tmp_path / "net.v")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
 
 
 @pytest.mark.slow

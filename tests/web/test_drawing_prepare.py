@@ -184,20 +184,22 @@ def tenfold(image, place):
 
 @pytest.fixture(scope="module")
 def back(full):
-    """What comes back of each test image after enlarging it."""
-    places = np.random.default_rng(0).integers(0, 121, (len(full.test_images), 2))
-    pairs = zip(full.test_images.numpy(), places, strict=True)
-    return np.stack([prepare_picture(tenfold(*pair)) for pair in pairs])
+    """What comes back of each tenth test image after enlarging it."""
+    images = full.test_images[::10].numpy()
+    places = np.random.default_rng(0).integers(0, 121, (len(images), 2))
+    return np.stack([prepare_picture(tenfold(*pair)) for pair in zip(images, places, strict=True)])
 
 
 def test_an_image_enlarged_tenfold_comes_back_as_it_was(full, back):
-    unchanged = (full.test_images.numpy() == back).all(axis=1)
-    assert unchanged.mean() >= 0.999  # two in ten thousand are 19 pixels long, and grow to 20
+    unchanged = (full.test_images[::10].numpy() == back).all(axis=1)
+    assert unchanged.mean() >= 0.998  # two in ten thousand are 19 pixels long, and grow to 20
 
 
 def test_what_comes_back_is_read_as_well(full, back):
-    network, labels = packed.load_pretrained(), full.test_labels.numpy()
-    assert (network.predict(back) == labels).mean() >= (network.predict(full.test_images) == labels).mean() - 0.005
+    network, labels = packed.load_pretrained(), full.test_labels[::10].numpy()
+    assert (network.predict(back) == labels).mean() >= (
+        network.predict(full.test_images[::10]) == labels
+    ).mean() - 0.005
 
 
 def test_small_pictures_are_not_enlarged(subset):

@@ -109,10 +109,11 @@ def test_every_kind_of_network_computes_what_python_computes(engine, kind, count
         assert_parity(engine, PackedNetwork.from_model(model), chunk, tmp_path)
 
 
+@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", recipe.FILES)
-def test_every_test_image_gives_what_python_computes(engine, name, full, tmp_path):
-    images = full.test_images[:: 1 if name == "w1a1" else 20].numpy()
-    assert_parity(engine, PackedNetwork.load(recipe.FILES[name]), images, tmp_path)
+def test_test_images_give_what_python_computes(engine, name, every, full, tmp_path):
+    for chunk in full.test_images[::every].split(500):
+        assert_parity(engine, PackedNetwork.load(recipe.FILES[name]), chunk.numpy(), tmp_path)
 
 
 def random_network(widths, one_bit, generator):

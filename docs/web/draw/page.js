@@ -7,7 +7,6 @@ import { Networks } from "./networks.js";
 import { Reader } from "./reader.js";
 
 const EXAMPLES = "examples.safetensors";
-const SHIPPED = "w1a8"; // one-bit weights, 8-bit activations
 
 /**
  * @template T
@@ -40,7 +39,7 @@ async function start(root) {
       reader.inside?.measure(images.subarray(0, PIXELS));
     };
     if (reader.find("networks")) await new Networks(root, loadNetwork, use).start();
-    else use(await loadNetwork(SHIPPED));
+    else use(await loadNetwork(root.dataset.network ?? ""));
     root.dataset.state = "ready";
   } catch (error) {
     const fault = /** @type {HTMLElement} */ (root.querySelector("[data-part=fault]"));

@@ -151,24 +151,14 @@ export class Network {
   }
 
   /**
-   * In evaluation mode.
    * @param {Floats} x
    * @param {number} count of its rows
+   * @param {boolean} [training] else it is evaluation
    * @returns {Floats} the logits, a row each; the next call of the network writes over them
    */
-  forward(x, count) {
-    return this.propagate(x, count, false);
-  }
-
-  /**
-   * In evaluation mode.
-   * @param {Floats} x
-   * @param {number} count of its rows
-   * @returns {Floats[]} each hidden layer's outputs; the next call of the network writes over them
-   */
-  units(x, count) {
-    this.propagate(x, count, false);
-    return this.layers.slice(0, -1).map(({ z, outputs }) => z.subarray(0, count * outputs));
+  forward(x, count, training = false) {
+    const z = this.layers.reduce((rows, layer) => layer.forward(rows, count, training), x);
+    return z.subarray(0, count * this.layers[this.layers.length - 1].outputs);
   }
 
   /**
@@ -183,17 +173,11 @@ export class Network {
     if (!(count >= 1)) throw new RangeError(`expected a batch of at least 1 row, got ${count}: leave the step out`);
     const { layers } = this;
     const last = layers[layers.length - 1];
-    const { loss, correct } = crossEntropy(this.propagate(x, count, true), labels, last.outputs, last.d);
+    const { loss, correct } = crossEntropy(this.forward(x, count, true), labels, last.outputs, last.d);
     for (let l = layers.length - 1; l >= 0; l--) layers[l].backward(count, layers[l - 1]?.d);
     this.steps++;
     const flips = layers.reduce((sum, layer) => sum + layer.update(rate, this.steps), 0);
     return { loss, correct, flips };
-  }
-
-  /** @param {Floats} x @param {number} count @param {boolean} training @returns {Floats} logits */
-  propagate(x, count, training) {
-    const z = this.layers.reduce((rows, layer) => layer.forward(rows, count, training), x);
-    return z.subarray(0, count * this.layers[this.layers.length - 1].outputs);
   }
 }
 

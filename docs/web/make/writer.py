@@ -7,7 +7,6 @@ and, the same file, to the page; the table of 4-grams goes to the page only.
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +50,7 @@ def main() -> None:
     MODEL.write_bytes(PRETRAINED.read_bytes())
     ngrams = NGrams(language.load_shakespeare().train.numpy(), 4)
     NGRAMS.write_bytes(gzip.compress(save(tables(ngrams)), mtime=0))
-    print(json.dumps({file.name: file.stat().st_size for file in (MODEL, NGRAMS)}))
+    print(*(f"{file.name}: {file.stat().st_size:,} bytes" for file in (MODEL, NGRAMS)), sep="\n")
 
 
 if __name__ == "__main__":

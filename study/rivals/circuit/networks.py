@@ -37,7 +37,7 @@ KINDS = {
     "8 x 8": {"activation": bnn.quantised_relu, "forward_map": bnn.quantised_linear},
 }
 REFERENCE = "1 x 1, 32 hidden"
-HIDDEN = (4, 5, 6, 8, 12, 16)
+HIDDEN = (3, 4, 5, 6, 8, 12, 16)
 CANDIDATES = {f"{kind}, {n} hidden": (kind, n) for n in HIDDEN for kind in list(KINDS)[1:]}
 
 

@@ -67,7 +67,7 @@ def jobs() -> list[tuple]:
 def _effort(way: tuple) -> float:
     inputs, kind, weights, target = way
     size = inputs * float(np.prod(KINDS[kind])) * (1 if weights == "memory" else 1 / 3)
-    return size * (1 if target == "LUT4" else 10)
+    return size * (1 if target == "LUT4" else 30)
 
 
 def row(inputs: int, kind: str, weights: str, target: str) -> dict:
