@@ -1,4 +1,4 @@
-"""How the long runs of `records_w1a8` train, and the networks of one-bit weights and 8-bit activations it starts from."""
+"""How the long runs of `records_w1a8` train; its first networks of one-bit weights and 8-bit activations."""
 
 from __future__ import annotations
 
