@@ -35,8 +35,8 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         - `bytes_packed`: what is left for inference, of a binary network to the byte as `packed.PackedNetwork` stores
           it. Of a layer of few bits: its weights, each unit's rounded up to bytes, and what its bias or batch norm
           folds into: one int32 where the output is a sign (the threshold), else scale and shift, 4 bytes each, of the
-          logits 8 each; with pooled signs also a bit a unit: whether batch norm's scale is negative. Any other: 4 bytes a
-          parameter;
+          logits 8 each; with pooled signs also a bit a unit: whether batch norm's scale is negative. Any other: 4 bytes
+          a parameter;
         - `compression`: bytes_now / bytes_packed;
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.

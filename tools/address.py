@@ -44,9 +44,7 @@ def in_notebook(text: str, address: str) -> str:
     words = "".join(cells[0]["source"] if cells else []).partition("\n\n")[0]
     found = re.search(r'pip install "?\.(\[[\w,]+\])?', words)
     if not found:
-        raise ValueError(
-            "expected a cell 'install' that says pip install: copy the one of another notebook"
-        )
+        raise ValueError("expected a cell 'install' that says pip install: copy the one of another notebook")
     cell, extras = cells[0], found[1] or ""
     source = words + (IN_COLAB.format(address=address, extras=extras) if address else "")
     cell["source"] = source.splitlines(keepends=True)

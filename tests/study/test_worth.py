@@ -10,7 +10,7 @@ import torch
 from datasets import first
 
 import bnn_tutorial as bnn
-from study import worth
+from study import runner, worth
 from study.images import PIXELS, fewer_pixels, images
 from study.runner import Table
 from study.together import train_together
@@ -96,3 +96,11 @@ def test_networks_side_by_side_are_trained_as_one_by_one(kind, full):
         for layer, same in zip(model, alone, strict=True):
             for name in ("weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"):
                 torch.testing.assert_close(attrgetter(name)(layer), attrgetter(name)(same), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_stored_row_is_computed_again_one_by_one():
+    """By `bnn.train`; rounding leads to a row like any seed's."""
+    name = "MNIST, 4 bits, 12,000 bytes"
+    row = runner._row(worth.RECIPES[name], 0, False, None)
+    assert row["acc_test"] == pytest.approx(Table(worth.RESULTS)[name, 0], abs=0.004)

@@ -4,7 +4,7 @@ Both have one-bit weights and are trained on augmented images: in every epoch ea
 shear and aspect ratio of its own, and is scaled and centred as `prepare` does. The seed is fixed beforehand.
 
 - w1a8, with 8-bit activations: `binary_convnet`, 93,088 weights. Nothing was chosen: the layers are those of the
-  tutorial's convolutional network, the rate and the schedule those of the study's recipes. Some five minutes on one core.
+  tutorial's convolutional network, the rate and the schedule those of the study's recipes. Five minutes on one core.
 - w1a1, with one-bit activations: 784-300-100-10, with a float convnet as its teacher (knowledge distillation), which
   is trained on such images too. About 25 minutes on one core, and three for the teacher. It was chosen by the mean
   accuracy of `grid` on 2,000 held-out training images, one seed each. Six fixed variants of each image for 14 epochs
