@@ -1,11 +1,14 @@
 """A trained network as a QONNX graph, the form that FINN, hls4ml and Brevitas exchange; needs the extra `export`.
 
 QONNX (Pappalardo et al. 2022, arXiv 2206.07527) is ONNX with nodes that say how many bits a value has. `BipolarQuant`
-is our `sign`: +1 for x >= 0, else -1. The graph computes in floats what the model does in `eval` mode.
+is our `sign`: +1 for x >= 0, else -1; `Quant` is a whole number, less its zero point, times a scale. The graph computes
+in floats what the model does in `eval` mode. There is no command, since it takes the model: of that a packed file keeps
+only what it folded.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +19,10 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from .. import ste
-from ..forward_maps import binary_conv2d, binary_linear, conv2d, linear
-from ..layers import BinaryInput, GenConv2d, GenDense
+from ..forward_maps import conv2d, kept_weights, linear
+from ..layers import BinaryInput, GenConv2d, GenDense, QuantisedInput
 from ..packed.files import replace
-
-__all__ = ["to_qonnx"]
+from ..packed.folding import codes_of
 
 DOMAIN = "qonnx.custom_op.general"
 
@@ -29,8 +31,8 @@ def to_qonnx(model: nn.Sequential, path: str | Path, images: int = 1) -> None:
     """Write a network as QONNX: pixels, float32 (images, pixels) in [0, 1] -> logits, float32 (images, classes).
 
     Args:
-        model: a `Sequential` of `BinaryInput`, `nn.Unflatten`, `GenConv2d`, `nn.Flatten`, `GenDense`, `nn.Dropout`,
-            with binary or real weights, and with signs or `torch.relu` as activations.
+        model: a `Sequential` of `BinaryInput`, `QuantisedInput`, `nn.Unflatten`, `GenConv2d`, `nn.Flatten`, `GenDense`,
+            `nn.Dropout`, with real weights or of few bits, and signs, `quantised_relu` or `torch.relu` as activations.
         path: of the file.
         images: at a time; the field's tools want shapes that are fixed, and most of them want 1.
 
@@ -63,7 +65,11 @@ class _Graph:
         match module:
             case BinaryInput():
                 self._node("Sub", self._constant("threshold", module.threshold))
-                self._sign()
+                self._quantised(1, 1.0)
+            case QuantisedInput():
+                self._node("Sub", self._constant("low", module.low))
+                self._node("Div", self._constant("range", module.high - module.low))
+                self._unsigned(255, 255.0)
             case nn.Unflatten(dim=1):
                 self._node("Reshape", self._constant("shape", np.array([0, *module.unflattened_size])))
             case nn.Flatten(start_dim=1):
@@ -76,15 +82,14 @@ class _Graph:
                 raise ValueError(f"expected layers of bnn_tutorial in a Sequential, got {module}")
 
     def _layer(self, layer: GenDense | GenConv2d) -> None:
-        is_conv = isinstance(layer, GenConv2d)
-        binary, real = (binary_conv2d, conv2d) if is_conv else (binary_linear, linear)
-        if layer.forward_map not in (binary, real):
-            names = [f.__name__ for f in (binary, real)]  # ty: ignore[missing-attribute]: both are functions
-            raise ValueError(f"expected the forward map {' or '.join(names)}, got {layer.forward_map}")
-        x, weight = self.value, layer.weight if is_conv else layer.weight.T  # as MatMul takes it: (inputs, outputs)
-        self.value = self._constant("weight", weight)
-        if layer.forward_map is binary:
-            self._sign()
+        is_conv, kept, x = isinstance(layer, GenConv2d), kept_weights(layer), self.value
+        if kept is None and layer.forward_map not in (linear, conv2d):
+            raise ValueError(f"expected a forward map of weights as they are, or of few bits, got {layer.forward_map}")
+        scale = kept and kept.scale.expand(len(layer.weight), *[1] * (layer.weight.dim() - 1))
+        weight = layer.weight if kept is None else scale * kept.levels
+        self.value = self._constant("weight", weight if is_conv else weight.T)  # MatMul takes (inputs, outputs)
+        if kept is not None:
+            self._quantised(kept.bits, scale if is_conv else scale.T)
         weight, self.value = self.value, x
         if is_conv:
             sides = {
@@ -111,12 +116,28 @@ class _Graph:
         if activation in (torch.relu, nn.functional.relu):
             self._node("Relu")
         elif getattr(activation, "func", activation) in ste.SIGNS:
-            self._sign()
+            self._quantised(1, 1.0)
+        elif found := codes_of(activation):
+            self._unsigned(*found)
         elif activation is not None:
-            raise ValueError(f"expected a sign, torch.relu or no activation, got {activation}")
+            raise ValueError(f"expected a sign, quantised_relu, torch.relu or no activation, got {activation}")
 
-    def _sign(self) -> None:
-        self._node("BipolarQuant", self._constant("scale", 1.0), domain=DOMAIN)
+    def _quantised(self, bits: int | Fraction, scale: torch.Tensor | float) -> None:
+        """The whole numbers of `KeptWeights` times the scale: odd ones are twice a number and a half."""
+        if bits == 1:
+            self._node("BipolarQuant", self._constant("scale", scale), domain=DOMAIN)
+            return
+        ternary = bits == Fraction(8, 5)
+        numbers = (scale, 0.0, 2.0) if ternary else (2 * scale, -0.5, float(bits))
+        self._quant(numbers, signed=1, narrow=int(ternary))
+
+    def _unsigned(self, top: int, per_unit: float) -> None:
+        """Codes from 0 to `top`, of which so many are 1.0."""
+        self._quant((1 / per_unit, 0.0, float((top + 1).bit_length() - 1)), signed=0, narrow=0)
+
+    def _quant(self, numbers: tuple, **attributes: int) -> None:
+        inputs = map(self._constant, ("scale", "zero_point", "bits"), numbers)
+        self._node("Quant", *inputs, domain=DOMAIN, rounding_mode="ROUND", **attributes)
 
     def _node(self, kind: str, *others: str, **attributes) -> None:
         name = f"{kind}_{len(self.nodes)}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -171,7 +172,7 @@ def fold_layer(layer: GenDense | GenConv2d, unit: float, of_bytes: bool, is_last
     folded = FoldedLayer(_numbers(kept.levels).astype(np.int16), kept.bits, of_bytes)
     if isinstance(layer, GenConv2d):
         folded = replace(folded, stride=layer.stride, padding=layer.padding, pooled=layer.pool > 1)
-    unit, codes = unit / np.broadcast_to(_numbers(kept.scale).ravel(), mean.shape), _codes(layer)
+    unit, codes = unit / np.broadcast_to(_numbers(kept.scale).ravel(), mean.shape), codes_of(layer.activation)
     slope, shift = gamma / (sigma * unit), beta - mean * (gamma / sigma)
     if is_last:
         return replace(folded, **fold_logits(slope, shift, folded.largest), scale=slope, shift=shift), 1.0
@@ -185,9 +186,8 @@ def fold_layer(layer: GenDense | GenConv2d, unit: float, of_bytes: bool, is_last
     return replace(folded, levels=levels, threshold=threshold, inverted=flipped if folded.pooled else None), 1.0
 
 
-def _codes(layer: GenDense | GenConv2d) -> tuple[int, float] | None:
-    """Of a layer with `quantised_relu`: its largest code, and how many codes are 1.0."""
-    activation = layer.activation
+def codes_of(activation: Callable | None) -> tuple[int, float] | None:
+    """Of `quantised_relu`, or a `functools.partial` of it: its largest code, and how many codes are 1.0."""
     if getattr(activation, "func", activation) is not ste.quantised_relu:
         return None
     options = inspect.signature(ste.quantised_relu).bind(None, **getattr(activation, "keywords", {}))
@@ -272,7 +272,7 @@ def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, of_bytes: bool
             raise ValueError(f"{name}: {reason}")
 
     activation, norm = layer.activation and ste.most_likely(layer.activation), layer.norm
-    is_sign, codes = getattr(activation, "func", activation) in ste.SIGNS, _codes(layer)
+    is_sign, codes = getattr(activation, "func", activation) in ste.SIGNS, codes_of(layer.activation)
     require(weight_bits(layer) < 32, "its forward map keeps real weights: take one that rounds them, as binary_linear")
     if isinstance(layer, GenConv2d):
         require(bool(shape), "a convolution has to come after nn.Unflatten, which says the shape of its images")

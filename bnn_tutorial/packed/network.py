@@ -25,8 +25,9 @@ class PackedNetwork:
     """A trained network with weights of few bits, that computes with whole numbers.
 
     Its sums are exact. A hidden sign differs from PyTorch's in float64 only where rounding decides it there, a code of
-    8 bits by a step only where fixed point rounds otherwise, a logit only in its last digits. Make one with
-    `from_model` or `load`.
+    8 bits by a step only where fixed point rounds otherwise, a logit only in its last digits. (An *untrained* network
+    differs more often: its thresholds are exactly 0, and so is one in a thousand of its sums of pixels, which floats
+    turn into something beside 0, since they round p / 255.) Make one with `from_model` or `load`.
 
     Attributes:
         shape, layers, pixel_threshold, limits: see `Folded`.

@@ -167,7 +167,7 @@ def test_codes_are_the_line_rounded_down_and_cut_off(top, largest):
     sums = np.clip(sums, -largest, largest).astype(np.int32)
     exact = (slope * sums + shift).clip(0, top)
     found = kernels.codes(sums, np.zeros(len(slope), np.int32), **folded, top=top)
-    assert (np.abs(found - exact + 0.5) <= 0.5 + 0.02 + 2.0**-folded["point"]).all() or largest == 2**30
+    assert (np.abs(found - exact + 0.5) <= 0.5 + 0.02 + 2.0 ** -folded["point"]).all() or largest == 2**30
     assert (found == np.floor(exact))[:, slope == 0].all()
 
 

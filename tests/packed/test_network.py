@@ -187,6 +187,16 @@ def test_summary_counts_what_the_file_holds(tmp_path):
     assert total[3] < (tmp_path / "network").stat().st_size < 40_000
 
 
+def test_an_untrained_network_differs_from_floats_only_where_pixels_cancel_each_other(images, generator):
+    model = bnn.binary_convnet((8, 8), (3, 3), (10,), generator=generator).eval()
+    ink, signs = images.reshape(-1, 1, 28, 28).double(), torch.where(model[1].weight >= 0, 1.0, -1.0)
+    sums = torch.nn.functional.conv2d(ink, signs.double())
+    floats = torch.nn.functional.conv2d(ink.float() / 255, signs)
+    differs = (floats >= 0) != (sums >= 0)
+    assert differs.any()
+    assert (sums[differs] == 0).all()
+
+
 # The network that comes with the package
 
 

@@ -23,6 +23,7 @@ REAL = {
     "convnet": NETWORKS["convnet"],
     "convnet of one-bit pixels": NETWORKS["convnet of one-bit pixels"],
     "strides": NETWORKS["strides"],
+    **{name: NETWORKS[name] for name in ("W1A8 with a bias", "ternary", "4 bits", "mixed", "convolutions, 8 bits")},
 }
 
 
@@ -86,8 +87,8 @@ def test_signs_are_bipolar_nodes(tmp_path):
         (nn.Linear(4, 2), "expected layers of bnn_tutorial"),
         (nn.Sequential(nn.Dropout()), "a GenDense among them"),
         (nn.Sequential(bnn.GenDense(4, 2), nn.Linear(2, 2)), "expected layers of bnn_tutorial"),
-        (nn.Sequential(bnn.GenDense(4, 2, activation=torch.tanh)), "expected a sign, torch.relu or no activation"),
-        (nn.Sequential(bnn.GenDense(4, 2, forward_map=bnn.stochastic_binary_linear)), "expected the forward map"),
+        (nn.Sequential(bnn.GenDense(4, 2, activation=torch.tanh)), "expected a sign, quantised_relu, torch.relu or no"),
+        (nn.Sequential(bnn.GenDense(4, 2, forward_map=lambda layer, x: x)), "expected a forward map of weights"),
     ],
 )
 def test_what_it_does_not_know_is_refused(model, message, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from unicorn import UC_MODE_MCLASS
 
 from study.rivals.chip import emulator
-from study.rivals.chip.__main__ import RESULTS, RIVALS, SMALL, count, jobs, main
+from study.rivals.chip.__main__ import RESULTS, RIVALS, SMALL, W1A8, count, jobs, main
 from study.rivals.chip.emulator import CORES, Chip, compile_for
 from study.rivals.chip.rivals import Rival
 
@@ -104,7 +104,7 @@ def test_the_stored_counts_are_whole():
     table = pd.read_csv(RESULTS)
     rows = list(zip(table["name"], table["core"], table["optimise"], table["images"], strict=True))
     assert rows == list(jobs(10_000))
-    assert set(table["name"]) == {"binary, 784-300-100-10", *RIVALS}
+    assert set(table["name"]) == {"binary, 784-300-100-10", W1A8, *RIVALS}
 
 
 @pytest.mark.parametrize(("name", "optimise"), [("binary, 784-300-100-10", "-O2"), ("int8, 784-40-10", "-O2")])
