@@ -157,7 +157,8 @@ class _Step:
             self.product = kernels.ByteProducts(rows, layer.of_bytes)
         self.width = rows.shape[1]
         if layer.activation == "sign":
-            self.threshold = layer.threshold - self.product.added
+            less = layer.threshold.astype(np.int64) - self.product.added  # beyond 32 bits is beyond all sums
+            self.threshold = np.clip(less, -(2**31), 2**31 - 1).astype(np.int32)
         self.bytes = math.prod(layer.places(shape)) * (self.width * (8 if self.of_bits else 1) + 4 * len(rows))
 
     def __call__(self, x: Array) -> Array:
