@@ -13,6 +13,7 @@ from study import (
     closing_the_gap,
     controls,
     estimators,
+    flipped_pixels,
     optimisers,
     recipes,
     records,
@@ -33,7 +34,7 @@ class Stored(NamedTuple):
 
 TABLES = {
     module.__name__: Stored(module.RESULTS, module.RECIPES)
-    for module in (controls, estimators, windows, closing_the_gap, records, binarise, worth_28x28)
+    for module in (controls, estimators, flipped_pixels, windows, closing_the_gap, records, binarise, worth_28x28)
 } | {
     "choices": Stored(choices.RESULTS, choices.RECIPES, True),
     "records_choices": Stored(records_choices.RESULTS, records_choices.RECIPES, True),
