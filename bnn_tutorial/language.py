@@ -126,7 +126,8 @@ class LanguageModel(nn.Module):
 
     def __init__(
         self, forward_map: ForwardMap = ternary_linear, activation_bits: int | None = 8,
-        embedding_map: ForwardMap = linear, width: int = 128, blocks: int = 4, heads: int = 4, context: int = 64, generator: torch.Generator | None = None,
+        embedding_map: ForwardMap = linear, width: int = 128, blocks: int = 4, heads: int = 4,
+        context: int = 64, generator: torch.Generator | None = None,
     ):  # fmt: skip
         super().__init__()
         self.heads, self.context = heads, context
