@@ -58,6 +58,31 @@ def to_c(network: PackedNetwork, path: str | Path) -> None:
     replace(path, _text(network, path.stem).encode())
 
 
+def to_board(network: PackedNetwork, folder: str | Path) -> None:
+    """Write a folder for boards, of the name of the network: a sketch for Arduino, and `pico` for a Raspberry Pi Pico.
+
+    Both wait for the bytes of an example and answer with the class. They were compiled for a Cortex-M0+ and emulated
+    with stand-ins for the boards' own functions; no board was at hand.
+
+    Raises:
+        ValueError: if the folder's name is no name in C.
+    """
+    folder = Path(folder)
+    (folder / "pico").mkdir(parents=True, exist_ok=True)
+    to_c(network, folder / f"{folder.name}.c")
+    counts = {"INPUTS": math.prod(network.shape), "CLASSES": len(network.layers[-1].levels)}
+    for part in (PARTS / "board").rglob("*.*"):
+        text = re.sub(r"\bnet(?=\b|_)", folder.name, _filled(part.read_text(), counts))
+        path = folder / part.relative_to(PARTS / "board")
+        replace(path.with_stem(folder.name) if path.suffix == ".ino" else path, text.encode())
+
+
+def _filled(text: str, counts: dict[str, int]) -> str:
+    for mark, count in counts.items():
+        text = text.replace(mark, str(count))
+    return text
+
+
 def _text(network: PackedNetwork, name: str) -> str:
     shapes = [network.shape]
     for layer in network.layers:
@@ -92,8 +117,7 @@ def _text(network: PackedNetwork, name: str) -> str:
     classify = f"int net_classify(const uint8_t pixels[INPUTS], int32_t sums[CLASSES])\n{{\n{body}\n}}\n"
     shared = [_part(part) for part in SHARED if part in used]
     text = "\n".join([_part("head"), *shared, *layers, classify, _part("main"), "#endif\n"])
-    for mark, count in counts.items():
-        text = text.replace(mark, str(count))
+    text = _filled(text, counts)
     text = re.sub(r"\b(net|NET)_", f"{name}_", text)
     text = text.replace("SHAPES", "-".join("x".join(map(str, shape)) for shape in shapes))
     return text.replace("PROVENANCE", _provenance(network))
@@ -196,7 +220,13 @@ def _places(
     names = {"CHANNELS": x.channels, "HEIGHT": height, "WIDTH": width}
     names |= dict(zip(("NEXT_CHANNEL", "NEXT_ROW", "NEXT"), steps, strict=True))
     names |= {"SIDE": side, "STRIDE": layer.stride, "PADDING": layer.padding, "POOL": 1 + layer.pooled, "SIZE": size}
-    names |= {"NEURONS": neurons + -neurons % TWELVE, "ROWS": rows, "COLUMNS": columns, "OUTPUTS": out.channels}
+    names |= {
+        "NEURONS": neurons,
+        "ROOM": neurons + -neurons % TWELVE,
+        "ROWS": rows,
+        "COLUMNS": columns,
+        "OUTPUTS": out.channels,
+    }
     text = _part("place_layer", i, **names).replace("input_t", TYPES[x.form]).replace("output_t", TYPES[out.form])
     text = text.replace("SUMS(window, sums);", add_up("window", "sums")).replace(
         "ACTIVATE(largest, out);", activate("largest", "out")
@@ -240,11 +270,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="a packed network, what `PackedNetwork.save` wrote")
     parser.add_argument("--output", type=Path, help="the C file; default: beside it, with a name that C allows")
+    parser.add_argument("--board", type=Path, help="in place of it a folder for Arduino and a Raspberry Pi Pico")
     options = parser.parse_args()
     name = re.sub(r"\W", "_", options.file.stem, flags=re.ASCII)
     output = options.output or options.file.with_name(f"{name if name[:1].isalpha() else f'net_{name}'}.c")
     try:
-        to_c(PackedNetwork.load(options.file), output)
+        write, output = (to_board, options.board) if options.board else (to_c, output)
+        write(PackedNetwork.load(options.file), output)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     print(f"wrote {output}")

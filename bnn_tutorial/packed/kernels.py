@@ -24,7 +24,7 @@ from typing import TypeVar
 import numba
 import numpy as np
 import torch
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -187,6 +187,24 @@ def _address(context, builder, signature, arguments, i, *place):
     return cgutils.get_item_pointer(context, builder, signature.args[i], array, place)
 
 
+def _add_by_vnni(builder, total, a, b):
+    """The products of four bytes each, added to 32 bits, in one instruction."""
+    operand = BYTES if binding.llvm_version_info >= (22,) else INTS
+    kind = ir.FunctionType(INTS, [INTS, operand, operand])
+    add = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
+    return builder.call(add, [total, builder.bitcast(a, operand), builder.bitcast(b, operand)])
+
+
+def _add_products(builder, total, a, b):
+    """The same with what every machine has: the products in four parts."""
+    wide = ir.VectorType(INT, 64)
+    products = builder.mul(builder.zext(a, wide), builder.sext(b, wide))
+    for first in range(0, 64, 16):
+        part = builder.shuffle_vector(products, products, INTS(list(range(first, first + 16))))
+        total = builder.add(total, part)
+    return total
+
+
 @intrinsic
 def _dot(typing_context, x, weights, row, neuron, steps):
     """The dot product of a row of unsigned bytes with a neuron's signed ones, in so many steps of 64."""
@@ -194,15 +212,11 @@ def _dot(typing_context, x, weights, row, neuron, steps):
     def generate(context, builder, signature, arguments):
         starts = [_address(context, builder, signature, arguments, i, arguments[2 + i], LONG(0)) for i in (0, 1)]
         total = cgutils.alloca_once_value(builder, INTS(None))
-        vnni, wide = "+avx512vnni" in context.codegen().magic_tuple()[2], ir.VectorType(INT, 64)
-        operands = [BYTES, BYTES] if vnni else [wide]
-        name = "llvm.x86.avx512.vpdpbusd.512" if vnni else "llvm.vector.partial.reduce.add.v16i32.v64i32"
-        add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(INTS, [INTS, *operands]), name)
         with cgutils.for_range(builder, arguments[4]) as loop:
             at = [builder.gep(start, [builder.mul(loop.index, LONG(64))]) for start in starts]
             a, b = (builder.load(builder.bitcast(place, BYTES.as_pointer()), align=1) for place in at)
-            pair = [a, b] if vnni else [builder.mul(builder.zext(a, wide), builder.sext(b, wide))]
-            builder.store(builder.call(add, [builder.load(total), *pair]), total)
+            add = _add_by_vnni if "+avx512vnni" in context.codegen().magic_tuple()[2] else _add_products
+            builder.store(add(builder, builder.load(total), a, b), total)
         kind = ir.FunctionType(INT, [INTS])
         reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.add.v16i32")
         return builder.call(reduce, [builder.load(total)])

@@ -107,7 +107,7 @@ def test_machines_without_avx512_get_the_same_numbers(features, tmp_path):
 
 def test_without_a_folder_for_its_cache_numba_compiles_all_the_same(tmp_path):
     """A package that is read only, and no home."""
-    code = "from numba.core import caching\ncaching._CacheImpl._locator_classes = []\nimport doctest\n"
+    code = "from numba.core import caching\ncaching.CacheImpl._locator_classes = []\nimport doctest\n"
     code += "from bnn_tutorial.packed import kernels\nprint(doctest.testmod(kernels))\n"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "failed=0" in run.stdout, run.stderr

@@ -100,6 +100,12 @@ def test_a_core_that_unicorn_replaces_by_another_is_noticed(tmp_path, monkeypatc
         adding(1, "m0", tmp_path)
 
 
+@pytest.mark.parametrize("core", CORES)
+def test_the_fields_kernel_computes_what_numpy_does_and_takes_the_same_work_for_any_image(core):
+    row = count("CMSIS-NN's algorithm, 784-40-10", core, "-O2", 4)  # `measure` compares classes and outputs
+    assert row["mean"] == pytest.approx(row["all_ink"], rel=0.001)
+
+
 def test_the_stored_counts_are_whole():
     table = pd.read_csv(RESULTS)
     rows = list(zip(table["name"], table["core"], table["optimise"], table["images"], strict=True))

@@ -2,10 +2,10 @@
 static void net_places_I(const input_t in[], output_t out[])
 {
     enum { CHANNELS = 1, HEIGHT = 4, WIDTH = 4, NEXT_CHANNEL = 1, NEXT_ROW = 4, NEXT = 1 }; /* of the input */
-    enum { SIDE = 3, STRIDE = 1, PADDING = 0, POOL = 1, NEURONS = 8, SIZE = 16, ROWS = 2, COLUMNS = 2, OUTPUTS = 8 };
+    enum { SIDE = 3, STRIDE = 1, PADDING = 0, POOL = 1, NEURONS = 8, ROOM = 12, SIZE = 16, ROWS = 2, COLUMNS = 2, OUTPUTS = 8 };
     for (int row = 0; row < ROWS; row++)
         for (int column = 0; column < COLUMNS; column++, out += OUTPUTS) {
-            int32_t largest[NEURONS], sums[NEURONS];
+            int32_t largest[NEURONS], sums[ROOM];
             for (int square = 0; square < POOL * POOL; square++) {
                 const int top = (POOL * row + square / POOL) * STRIDE - PADDING;
                 const int left = (POOL * column + square % POOL) * STRIDE - PADDING;

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,7 +43,9 @@ __attribute__((section(".entry"), used)) int entry(const uint8_t *pixels, int32_
 """
 
 
-def compile_for(core: str, source: Path, function: str, optimise: str = "-O2", runtime: bool = False) -> bytes:
+def compile_for(
+    core: str, source: Path, function: str, optimise: str = "-O2", runtime: bool = False, others: Sequence[Path] = ()
+) -> bytes:
     """The ELF file of a C file for a Cortex-M, freestanding; `function` is `int f(const uint8_t *, int32_t *)`."""
     with TemporaryDirectory() as folder:
         main, script, elf = (Path(folder) / name for name in ("main.c", "link.ld", "main.elf"))
@@ -52,7 +55,7 @@ def compile_for(core: str, source: Path, function: str, optimise: str = "-O2", r
         target = ["-target", f"thumb-freestanding-eabi{'hf' * unit}", f"-mcpu=cortex_{core}{'+vfp4d16sp' * unit}"]
         options = ["-std=c99", optimise, "-ffreestanding", "-nostdlib", "-g", "-fno-sanitize=all", "-T", str(script)]
         options += ["-fomit-frame-pointer", *["-rtlib=compiler-rt"] * runtime]
-        zig(*target, *options, str(main), "-o", str(elf))
+        zig(*target, *options, str(main), *map(str, others), "-o", str(elf))
         return elf.read_bytes()
 
 
