@@ -125,8 +125,9 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(
-        self, forward_map: ForwardMap = ternary_linear, activation_bits: int | None = 8, embedding_map=linear,
-        width=128, blocks=4, heads=4, context=64, generator: torch.Generator | None = None,
+        self, forward_map: ForwardMap = ternary_linear, activation_bits: int | None = 8,
+        embedding_map: ForwardMap = linear, width: int = 128, blocks: int = 4, heads: int = 4,
+        context: int = 64, generator: torch.Generator | None = None,
     ):  # fmt: skip
         super().__init__()
         self.heads, self.context = heads, context

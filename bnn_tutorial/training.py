@@ -165,9 +165,7 @@ def train(
     device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     start_training_mode(model.to(device))
     pixels = pixels_for(model, data.train_images)  # 188 MB for the whole of MNIST, or each step would make them again
-    # Without augmentation the teacher sees each image once and for all.
-    once = config.teacher is not None and config.augment is None
-    targets = soft_targets(config, pixels) if once else data.train_labels.to(device)
+    targets = targets_of(config, pixels, data.train_labels.to(device))
     steps = config.epochs * math.ceil(len(pixels) / config.batch_size)
     optimizer = config.optimizer(model, config.learning_rate)
     scheduler = config.schedule and config.schedule(optimizer, steps)
@@ -218,6 +216,11 @@ def batches(config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.G
             x = config.augment(x)
             y = y if config.teacher is None else soft_targets(config, x)  # of the images as they are now
         yield x, y
+
+
+def targets_of(config: TrainConfig, pixels: Tensor, labels: Tensor) -> Tensor:
+    """The labels; or what the teacher says, once and for all, if the images are not augmented."""
+    return labels if config.teacher is None or config.augment else soft_targets(config, pixels)
 
 
 def soft_targets(config: TrainConfig, pixels: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
 """What helps a small binary network, one change at a time, on held-out images: `python -m study.records_choices`.
 
-Four networks: with one-bit activations a dense one of the tutorial's 35,090 bytes and a convolutional one of at most
-12,000, thresholds included; with 8-bit activations (W1A8) both of at most 12,000. Each change is made to the base
-alone; what `records` trains puts those together that helped. Trained on the first 50,000 training images, scored on the
-last 10,000: the column `acc_test` holds those. The test set is not read. One seed; half of the epochs of `records`, or
-less. A difference of five images is no difference: there the loss decides. Two hours on two cores.
+Two networks: a dense one with the tutorial's 35,090 bytes, and a convolutional one of at most 12,000, thresholds
+included. Each change is made to the base alone; what `records` trains puts those together that helped. Trained on the
+first 50,000 training images, scored on the last 10,000: the column `acc_test` holds those. The test set is not read.
+One seed; half of the epochs of `records`, or less. An hour on two cores.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ import bnn_tutorial as bnn
 from .elastic import random_elastic
 from .reactnet import residual_convnet
 from .recipes import AUGMENTED, SMALL_CONVNET, Recipe, changed
-from .records_distortion import distorted
-from .records_training import FIVE_CONVOLUTIONS, W1A8_CONVNET, W1A8_DENSE, Muon, convnet, half_size_mlp
 from .runner import run_missing
 
 RESULTS = Path(__file__).parent / "results" / "records_choices.csv"
@@ -76,34 +73,10 @@ OF_CONVNET = changes(CONVNET) | {
     "shortcuts, RSign and RPReLU (ReActNet)": residual((32, 64, 64), shifted=True),
     "triangle in place of the window (Bi-Real Net)": changed(CONVNET, network={"activation": bnn.approx_sign}),
 }
-
-
-WEAKER = partial(distorted, degrees=5, translate=0.75, scale=0.05, shear=0.05, elastic=0.25)
-OF_W1A8_CONVNET = {
-    "base": W1A8_CONVNET,
-    "four convolutions": W1A8_CONVNET._replace(
-        build=partial(convnet, [(32, 5, 0, 2), (48, 3, 1, 1), (60, 3, 0, 2), (60, 3, 0, 1)])
-    ),
-    "five convolutions": FIVE_CONVOLUTIONS,
-    "five convolutions, sixty epochs": changed(FIVE_CONVOLUTIONS, epochs=60),
-}
-OF_W1A8_DENSE = {
-    "base": W1A8_DENSE,
-    "half the distortion": changed(W1A8_DENSE, augment=WEAKER),
-    "Muon": changed(W1A8_DENSE, optimizer=Muon),
-    "learning rate 0.01": changed(W1A8_DENSE, learning_rate=0.01),
-    "Muon, learning rate 0.01": changed(W1A8_DENSE, learning_rate=0.01, optimizer=Muon),
-    "three hidden layers": W1A8_DENSE._replace(build=partial(half_size_mlp, 136, 136, 136)),
-    "a wider first layer": W1A8_DENSE._replace(build=partial(half_size_mlp, 240, 96)),
-}
-TABLES = {
-    "dense": OF_DENSE,
-    "convnet": OF_CONVNET,
-    "W1A8 convnet": OF_W1A8_CONVNET,
-    "W1A8 dense": OF_W1A8_DENSE,
-}
 RECIPES = {
-    f"{kind}, {name}": recipe._replace(seeds=1) for kind, table in TABLES.items() for name, recipe in table.items()
+    f"{kind}, {name}": recipe._replace(seeds=1)
+    for kind, table in {"dense": OF_DENSE, "convnet": OF_CONVNET}.items()
+    for name, recipe in table.items()
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the long runs of `records` train, and the networks of one-bit weights and 8-bit activations to start from."""
+"""How the long runs of `records_w1a8` train; its first networks of one-bit weights and 8-bit activations."""
 
 from __future__ import annotations
 
@@ -140,11 +140,8 @@ class Muon(torch.optim.Muon):
         self.adam.load_state_dict(state["adam"])
 
 
-W1A8_CONVNET = LongRun(
+CONVNET = LongRun(
     changed(SMALL_CONVNET, epochs=10, augment=distorted).config,
     partial(convnet, [(48, 5, 0, 2), (72, 3, 0, 2), (67, 3, 0, 1)]),
 )
-FIVE_CONVOLUTIONS = W1A8_CONVNET._replace(
-    build=partial(convnet, [(32, 5, 0, 2), (42, 3, 1, 1), (49, 3, 0, 2), (49, 3, 1, 1), (48, 3, 0, 1)])
-)
-W1A8_DENSE = changed(W1A8_CONVNET, epochs=20)._replace(build=partial(half_size_mlp, 176, 176))
+DENSE = changed(CONVNET, epochs=20)._replace(build=partial(half_size_mlp, 176, 176))

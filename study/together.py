@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,10 @@ import bnn_tutorial as bnn
 
 def kept(weights: Tensor, forward_map: bnn.ForwardMap) -> Tensor:
     """Latent weights (models, out, in) -> those that the map computes with: its rule's scale times levels, or all."""
-    rules = [bnn.kept_weights(SimpleNamespace(weight=w, forward_map=forward_map)) for w in weights]
+    layer, rules = bnn.GenDense(1, 1, forward_map=forward_map), []
+    for weight in weights:
+        layer.weight.data = weight
+        rules.append(bnn.kept_weights(layer))
     return weights.clone() if rules[0] is None else torch.stack([scale * levels for _, levels, scale in rules])
 
 

@@ -109,7 +109,7 @@ FORMS = [
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_import_is_read(form):
     planted = GRAPH | {"bnn_tutorial.ste": edges_of("bnn_tutorial.ste", form)}
-    assert wrong_arrows(planted) == {("bnn_tutorial.ste", "bnn_tutorial.packed.files")}
+    assert wrong_arrows(planted) - wrong_arrows(GRAPH) == {("bnn_tutorial.ste", "bnn_tutorial.packed.files")}
 
 
 def test_an_import_of_a_computed_name_is_refused():

@@ -2,13 +2,12 @@
 
 from functools import partial
 
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 
 import bnn_tutorial as bnn
-from study import reactnet, recipes, records, records_choices
+from study import reactnet, recipes, records_choices
 from study.elastic import random_elastic
 
 
@@ -84,17 +83,6 @@ def test_a_first_stage_has_the_latent_weights_themselves(small):
     assert bnn.binary_layers(model) == []
     assert stage.config.epochs == 3
     assert stage.settings() in records_choices.in_two_stages(recipes.changed(small, epochs=6)).settings()
-
-
-@pytest.mark.parametrize(("study", "data"), [(records, "MNIST"), (records_choices, "MNIST, held out")])
-def test_tries_are_scored_on_held_out_images_and_records_on_the_test_set(study, data):
-    assert set(pd.read_csv(study.RESULTS)["data"]) == {data}
-
-
-@pytest.mark.parametrize("name", records.EIGHT_BITS)
-def test_a_record_of_eight_bits_keeps_to_its_bytes(name):
-    stored = bnn.summary(records.EIGHT_BITS[name].build()).loc["total", "bytes_packed"]
-    assert stored <= int(name.partition(" bytes")[0].split()[-1].replace(",", ""))
 
 
 @pytest.mark.parametrize("name", records_choices.RECIPES)

@@ -2,12 +2,13 @@
 
 from functools import partial
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 
 import bnn_tutorial as bnn
-from study import recipes, records_training
+from study import recipes, records_training, records_w1a8
 from study.records_distortion import distorted
 from study.records_fast import Fast, Pool, PooledStem
 from study.records_training import LongRun
@@ -85,7 +86,7 @@ def test_each_distortion_moves_what_it_should(change):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setattr(records_training, "CHECKPOINTS", tmp_path)
-    config = recipes.changed(records_training.W1A8_CONVNET, epochs=2, batch_size=50).config
+    config = recipes.changed(records_training.CONVNET, epochs=2, batch_size=50).config
     return LongRun(config, SMALL[0])
 
 
@@ -111,3 +112,14 @@ def test_muon_moves_a_matrix_in_all_directions_alike(generator):
     values = torch.linalg.svdvals(layer.weight - before)
     assert values.max() < 2 * values.min()
     assert (layer.bias != 0).all()
+
+
+@pytest.mark.parametrize(("name", "recipe"), (records_w1a8.CANDIDATES | records_w1a8.RECIPES).items())
+def test_every_network_keeps_to_its_bytes(name, recipe):
+    assert 11_000 < bnn.summary(recipe.build()).loc["total", "bytes_packed"] <= 12_000
+
+
+def test_tries_were_scored_on_held_out_images_with_their_settings():
+    table = pd.read_csv(records_w1a8.CHOICES)
+    assert set(table["data"]) == {"MNIST, held out"}
+    assert table["settings"].tolist() == [records_w1a8.CANDIDATES[name].settings() for name in table["name"]]

@@ -36,12 +36,13 @@ export class LanguageModel {
     this.blocks = Array.from({ length: (matrices.size - 2) / names.length }, (_, i) =>
       /** @type {Block} */ (Object.fromEntries(names.map((name) => [name, matrix(`blocks.${i}.${name}`)]))));
     this.weights = [...matrices.values()].reduce((sum, { levels }) => sum + levels.length, 0);
+    /** @type {Seen[][]} */
+    this.seen = [];
     this.forget();
   }
 
   /** The text begins anew. */
   forget() {
-    /** @type {Seen[][]} */
     this.seen = this.blocks.map(() => []);
   }
 

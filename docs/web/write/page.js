@@ -21,6 +21,9 @@ class Page {
     this.isRunning = false;
     /** @type {number[]} */
     this.times = [];
+    /** @type {number[]} */
+    this.characters = []; // the prompt's, and what was written
+    this.given = 0; // how many of them are the prompt's
     this.text = /** @type {HTMLElement} */ (part(root, "text"));
     this.prompt = /** @type {HTMLTextAreaElement} */ (part(root, "prompt"));
     this.temperature = /** @type {HTMLInputElement} */ (part(root, "temperature"));
@@ -41,7 +44,6 @@ class Page {
     this.isRunning = false;
     this.random = new Random(Number(this.seed.value));
     const wanted = [...this.prompt.value];
-    /** @type {number[]} */
     this.characters = wanted.map((character) => this.model.alphabet.indexOf(character)).filter((at) => at >= 0);
     const missing = new Set(wanted.filter((character) => !this.model.alphabet.includes(character)));
     part(this.root, "status").textContent = missing.size ? `The model has never seen ${[...missing].join(" ")}, and leaves it out.` : "";
