@@ -135,6 +135,8 @@ def read(path: Path) -> tuple[Folded, dict[str, str]]:
 def _of_version_2(network: dict) -> dict:
     """The description as version 3 has it."""
     *hidden, last = network["layers"]
+    keys = {key for entry in network["layers"] for key in entry}  # the digest does not know the version
+    _require(keys == {"shape", "stride", "pooled"}, f"layers of version 2 with {sorted(keys)}")
     all_of_them = [*({"activation": "sign"} | entry for entry in hidden), {"activation": "logits", "version": 2} | last]
     return network | {"layers": [{"bits": 1, "padding": 0} | entry for entry in all_of_them]}
 

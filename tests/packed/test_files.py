@@ -67,6 +67,12 @@ def test_files_of_version_2_are_read():
     assert old.logits(images)[0].tolist() == [2.9533774852752686, -4.357325911521912, 1.8533613085746765]
 
 
+def test_a_file_that_claims_to_be_of_version_2_is_refused(file):
+    file.write_bytes(file.read_bytes().replace(b"network, version 3", b"network, version 2"))
+    with pytest.raises(ValueError, match=r"layers of version 2 with \['activation', 'bits'"):
+        PackedNetwork.load(file)
+
+
 def test_a_table_keeps_its_limits(tmp_path, generator):
     model = nn.Sequential(bnn.QuantisedInput([-1.5, 0.0], [2.5, 1e-3]), *bnn.binary_mlp((2, 3, 2), generator=generator))
     network = PackedNetwork.from_model(model)
