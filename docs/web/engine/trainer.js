@@ -13,7 +13,7 @@ const BATCH = 64; // digits at most
 const RATE = 0.003; // at the start
 
 /** @type {import("./learning.js").Options} as in notebook 03 */
-const OPTIONS = {
+export const OPTIONS = {
   widths: [PIXELS, 300, 100, DIGITS],
   binaryWeights: true,
   activation: "sign",
