@@ -370,7 +370,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="the Verilog file; default: beside it, with the suffix .v")
     options = parser.parse_args()
     output = options.output or options.file.with_suffix(".v")
-    to_verilog(PackedNetwork.load(options.file), output, options.at_once)
+    try:
+        to_verilog(PackedNetwork.load(options.file), output, options.at_once)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     print(f"wrote {output}")
 
 
