@@ -6,7 +6,8 @@ and math. Code and prose become Markdown here. Outputs wait in a table until the
 in them is taken for Markdown.
 
 What a notebook can say in its cells' metadata: the tag `hide-cell` folds a cell away and `hide-input` its code only,
-`summary` is the line that unfolds it, and `alt` tells what is to be seen in its pictures.
+`summary` is the line that unfolds it, and `alt` tells what is to be seen in its pictures. A section whose heading
+JupyterLab collapses is folded here too; its title is the line that unfolds it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import struct
 from base64 import b64decode
 from pathlib import Path
 
+from markdown.extensions.toc import slugify
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
@@ -69,12 +71,29 @@ class Notebook:
         self.src_uri = src_uri
         self.outputs: dict[str, str] = {}
         self.figures: dict[str, bytes] = {}
-        self.markdown = "\n\n".join(self._cell(number, cell) for number, cell in enumerate(cells, 1))
+        self.markdown = "\n\n".join(self._folded(cells))
 
     def insert_outputs(self, content: str) -> str:
         for mark, output in self.outputs.items():
             content = content.replace(mark, output)
         return content
+
+    def _folded(self, cells: list[dict]):
+        """The Markdown of each cell. A collapsed section ends at the next heading of its level, or above."""
+        level = 0  # of the collapsed section that is open
+        for number, cell in enumerate(cells, 1):
+            text, hashes = self._cell(number, cell), _hashes(cell)
+            if level and 0 < hashes <= level:
+                yield "</details>"
+                level = 0
+            if hashes and not level and cell["metadata"].get("jp-MarkdownHeadingCollapsed"):
+                level = hashes
+                title, _, text = text.lstrip("# ").partition("\n")
+                yield f'<details class="fold" id="{slugify(title, "-")}" markdown="1">'
+                yield f'<summary markdown="span">{title}</summary>'
+            yield text
+        if level:
+            yield "</details>"
 
     def _cell(self, number: int, cell: dict) -> str:
         source = "".join(cell["source"])
@@ -122,6 +141,12 @@ class Notebook:
         width, height = struct.unpack(">II", png[16:24])  # known before it loads, so that the text does not jump
         image = f'<img src="{name}" alt="{html.escape(alt)}" width="{width}" height="{height}" loading="lazy">'
         return f'<div class="output figure">{image}</div>'
+
+
+def _hashes(cell: dict) -> int:
+    """The level of the heading that a cell begins with; 0 if it begins with none."""
+    heading = cell["cell_type"] == "markdown" and re.match("(#+) ", "".join(cell["source"]))
+    return len(heading[1]) if heading else 0
 
 
 def _as_on_the_site(markdown: str) -> str:

@@ -41,6 +41,12 @@ CELLS = {
     "plot": cell("plot()", {"image/png": PNG, "text/plain": "<Axes>"}, alt='A "step" at 0.'),
     "table": cell("table", {"text/html": TABLE, "text/plain": "loss"}),
     "listing": cell("Code(source)", {"text/html": LISTING, "text/plain": "pass"}),
+    "deeper": v4.new_markdown_cell(
+        "### Deeper: a `proof`\n\nSee *below*.", metadata={"jp-MarkdownHeadingCollapsed": True}
+    ),
+    "its code": cell("proof = 1", tags=["hide-cell"], summary="The proof"),
+    "its part": v4.new_markdown_cell("#### A part of it"),
+    "after": v4.new_markdown_cell("### After it"),
 }
 
 
@@ -140,7 +146,16 @@ def test_hooks_and_templates_are_not_published(site):
 
 def test_folds_are_details_around_code(html):
     fold = r'<details class="fold">\s*<summary>(.*?)</summary>\s*<div class="input highlight">'
-    assert re.findall(fold, html) == ["Handling &lt;dependencies&gt;", "Show the code"]
+    assert re.findall(fold, html) == ["Handling &lt;dependencies&gt;", "Show the code", "The proof"]
+
+
+def test_a_collapsed_section_is_a_fold_that_ends_at_the_next_heading_of_its_level(html):
+    fold = '<details class="fold" id="deeper-a-proof">'
+    folded = html[html.index(fold) : html.index('<h3 id="after-it">')]
+    assert "<summary>Deeper: a <code>proof</code></summary>" in folded
+    assert "<em>below</em>" in folded
+    assert '<h4 id="a-part-of-it">' in folded
+    assert folded.count("<details") == folded.count("</details>") == 2
 
 
 def test_an_answer_is_rendered_as_markdown(html):
