@@ -4,6 +4,7 @@ import re
 from importlib import resources
 
 import pytest
+from playwright.sync_api import expect
 from screens import DESKTOP, PHONE, VIEWS
 
 READY = ".play[data-state=ready]"
@@ -133,7 +134,7 @@ def test_a_link_to_a_story_sets_it_and_waits(page):
     assert setting(page, "scale").input_value() == "10"
     assert page.locator("#story-inertia").get_attribute("aria-pressed") == "true"
     assert steps(page) == 0
-    assert part(page, "run").text_content() == "Run"
+    expect(part(page, "run")).to_have_text("Run")
 
 
 # The address

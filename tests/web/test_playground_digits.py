@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from networks import shaken
+from playwright.sync_api import expect
 from safetensors.numpy import load, save
 from screens import DESKTOP, PHONE
 from test_draw import draw_strokes
@@ -283,7 +284,7 @@ def test_the_table_says_how_it_was_trained_and_what_it_reads(trained, downloads)
     held_out = f"{100 * float(network.provenance['accuracy'].split()[0]):.1f} %"
     cells = trained.locator(".train-runs tbody tr").first.locator("td").all_text_contents()
     assert cells == ["1", "300 + 2 × 37", "1", "1", held_out, f"{right} of 2"]
-    assert trained.locator("[data-curve=accuracy] output").text_content() == held_out
+    expect(trained.locator("[data-curve=accuracy] output")).to_have_text(held_out)
 
 
 def test_the_progress_is_drawn_and_said(trained):
@@ -312,7 +313,7 @@ def test_the_draw_page_reads_with_it_and_back_with_the_shipped_one(trained, down
     yours = page.get_by_label("your network, trained on 300 digits of MNIST and 2 drawn ones")
     yours.wait_for()
     size = (downloads / "my_digits.safetensors").stat().st_size
-    assert page.locator("[data-part=file]").text_content() == f"{size:,} bytes"
+    expect(page.locator("[data-part=file]")).to_have_text(f"{size:,} bytes")
     page.get_by_label("8 bits", exact=True).check()
     page.locator("[data-part=file]", has_text=f"{MODEL.stat().st_size:,} bytes").wait_for()
     assert page.locator(".draw-inside figure").count() == len(packed.PackedNetwork.load(MODEL).layers)
@@ -478,7 +479,7 @@ def test_a_kept_network_that_is_damaged_is_refused_and_the_shipped_one_reads(pag
     status = page.locator("[data-part=network-status]", has_text="is damaged and now removed")
     status.wait_for()
     assert reason in status.text_content()
-    assert page.locator("[data-part=file]").text_content() == f"{MODEL.stat().st_size:,} bytes"
+    expect(page.locator("[data-part=file]")).to_have_text(f"{MODEL.stat().st_size:,} bytes")
     assert page.evaluate("localStorage.getItem('bnn_tutorial.network')") is None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from screens import PHONE, VIEWS
 
 from bnn_tutorial import language
@@ -106,7 +107,7 @@ def test_the_ten_likeliest_are_those_of_the_model_beside_those_of_the_n_grams(wr
     name = {"\n": "new line", " ": "space"}
     best = [name.get(language.ALPHABET[i], language.ALPHABET[i]) for i in np.argsort(-shares)[:10]]
     assert [row.locator("td").first.text_content() for row in rows.all()] == best
-    assert rows.first.locator("td").nth(1).text_content() == f"{100 * shares.max():.1f} %"
+    expect(rows.first.locator("td").nth(1)).to_have_text(f"{100 * shares.max():.1f} %")
 
 
 def test_it_runs_until_it_is_stopped_by_keyboard(write):
@@ -116,14 +117,14 @@ def test_it_runs_until_it_is_stopped_by_keyboard(write):
     write.wait_for_function(f"document.querySelector('[data-part=text]').textContent.length > {before + 5}")
     write.keyboard.press("Enter")
     write.locator(READY).wait_for()
-    assert write.locator("[data-part=run]").text_content() == "Write"
-    assert write.locator("[data-part=spoken]").text_content() == text(write)[before:]
+    expect(write.locator("[data-part=run]")).to_have_text("Write")
+    expect(write.locator("[data-part=spoken]")).to_have_text(text(write)[before:])
 
 
 def test_characters_that_it_does_not_know_are_left_out_and_named(write):
     settle(write, prompt="Ä7 king")
     assert text(write) == " king"
-    assert write.locator("[data-part=status]").text_content() == "The model has never seen Ä 7, and leaves it out."
+    expect(write.locator("[data-part=status]")).to_have_text("The model has never seen Ä 7, and leaves it out.")
 
 
 @pytest.mark.parametrize("name", [MODEL.name, NGRAMS.name])
