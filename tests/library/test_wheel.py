@@ -112,6 +112,7 @@ def test_every_package_that_is_named_is_pinned():
     assert {re.match(r"[\w-]+", requirement)[0] for requirement in named} <= set(pinned)
 
 
+@pytest.mark.slow
 def test_the_wheel_trains_packs_and_predicts_in_a_clean_environment(wheel, tmp_path):
     venv.create(tmp_path / "clean", symlinks=True)
     python = tmp_path / "clean" / "bin" / "python"

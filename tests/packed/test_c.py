@@ -140,7 +140,7 @@ def test_the_file_can_be_included_twice_and_beside_another(mnist, mnist_c, tmp_p
     zig(*STRICT, "-c", str(main), "-o", str(tmp_path / "main.o"))
 
 
-@pytest.mark.parametrize("array", ["signs_0", "weights_1", "weights_2"])
+@pytest.mark.parametrize("array", ["signs_0", pytest.param("weights_1", marks=pytest.mark.slow), "weights_2"])
 def test_ten_changed_bits_each_change_a_sum(array, mnist_c, mnist, images, tmp_path):
     """Of `signs_0` those of pixels that often have ink: of one that never has any, no image can notice the sign."""
     text, few = mnist_c.read_text(), images[:1000]
@@ -183,6 +183,7 @@ def test_the_file_is_cplusplus_too(name, tmp_path):
     zig("-x", "c++", "-Wall", "-Wextra", "-Werror", "-c", str(tmp_path / "net.cpp"), "-o", str(tmp_path / "net.o"))
 
 
+@pytest.mark.slow
 def test_compiled_as_a_program_it_reads_an_image_and_prints_the_class(mnist, mnist_c, tmp_path, images):
     program = tmp_path / "mnist"
     zig(*STRICT, "-Dmnist_MAIN", str(mnist_c), "-o", str(program))

@@ -95,7 +95,9 @@ def test_codes_are_the_definition_in_python(random):
         assert line == [min(max(y >> 13, 0), 255) for y in affine]
 
 
-@pytest.mark.parametrize("features", ["", "+avx2,+popcnt"], ids=["plain", "AVX2"])
+@pytest.mark.parametrize(
+    "features", [pytest.param("", id="plain", marks=pytest.mark.slow), pytest.param("+avx2,+popcnt", id="AVX2")]
+)
 def test_machines_without_avx512_get_the_same_numbers(features, tmp_path):
     here, chosen = Path(__file__), "(numpys and (784 or 130)) and not oneDNN"
     command = [sys.executable, "-m", "pytest", "-q", here, "-k", chosen, "-p", "no:cacheprovider"]

@@ -87,7 +87,7 @@ def test_packed_names_the_classes_of_float32(model, images):
     assert (PackedNetwork.from_model(model).predict(images) == expected.numpy()).mean() >= 0.99
 
 
-@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("normalise", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_all_test_images_after_training(full, normalise, generator):
     model = bnn.binary_mlp(activation=bnn.clipped_sign_ste, normalise=normalise, generator=generator)
     bnn.train(bnn.TrainConfig(epochs=1, learning_rate=3e-3, device="cpu"), full, model, progress=False)

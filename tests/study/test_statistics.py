@@ -33,12 +33,12 @@ def test_of_two_names_the_corrected_interval_is_welch_s():
 
 
 def test_corrected_intervals_hold_all_together_in_19_of_20():
-    samples = RANDOM.normal(0, 1, (1000, 4, 5))
+    samples = RANDOM.normal(0, 1, (400, 4, 5))
     held = []
     for sample in samples:
         table = all_differences(dict(zip("abcd", sample, strict=True)))
         held.append(((table["from"] < 0) & (table["to"] > 0)).all())
-    assert 0.94 < np.mean(held) < 0.99
+    assert 0.92 < np.mean(held) < 0.99
 
 
 def test_a_difference_turns_round_with_its_names():

@@ -65,7 +65,10 @@ def test_every_run_has_its_row_and_was_computed_with_its_settings(stored):
 
 @pytest.mark.parametrize(
     ("study", "name", "deviation"),
-    [(closing_the_gap, "tutorial", 0.008), (windows, "batch norm, scale 1, clip 1", 0.0016)],
+    [
+        pytest.param(closing_the_gap, "tutorial", 0.008, marks=pytest.mark.slow),
+        (windows, "batch norm, scale 1, clip 1", 0.0016),
+    ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_stored_row_is_computed_again(study, name, deviation):

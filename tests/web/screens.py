@@ -8,3 +8,7 @@ VIEWS = [
     for size in (PHONE, DESKTOP)
     for scheme in ("light", "dark")
 ]
+SOME_VIEWS = [
+    pytest.param(*view.values, id=view.id, marks=[] if view.id in ("360-dark", "1440-light") else pytest.mark.slow)
+    for view in VIEWS
+]

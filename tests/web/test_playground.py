@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 from playwright.sync_api import expect
-from screens import DESKTOP, PHONE, VIEWS
+from screens import DESKTOP, PHONE, SOME_VIEWS
 
 READY = ".play[data-state=ready]"
 STORIES = ["story-sign", "story-window", "story-spread", "story-inertia", "story-twin"]
@@ -479,7 +479,7 @@ def test_the_stage_is_in_sight_at_once(page, size, name):
     assert part(page, name).bounding_box()["y"] < 0.95 * size["height"]
 
 
-@pytest.mark.parametrize(("size", "scheme"), VIEWS)
+@pytest.mark.parametrize(("size", "scheme"), SOME_VIEWS)
 def test_a_story_that_was_told_has_no_fault_of_accessibility(page, size, scheme):
     opened(page, "#story-twin")
     part(page, "step").click()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import expect
-from screens import PHONE, VIEWS
+from screens import PHONE, SOME_VIEWS
 
 from bnn_tutorial import language
 from bnn_tutorial.packed.language import PackedLanguageModel
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_refused_in_words(page, name):
     assert fault.is_visible()
 
 
-@pytest.mark.parametrize(("size", "scheme"), VIEWS)
+@pytest.mark.parametrize(("size", "scheme"), SOME_VIEWS)
 def test_the_loaded_page_fits_and_has_no_fault_of_accessibility(write, size, scheme):
     write_characters(write, 3)
     assert write.evaluate("document.documentElement.scrollWidth") == size["width"]
