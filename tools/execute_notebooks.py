@@ -19,7 +19,8 @@ from PIL import Image
 
 from bnn_tutorial.packed.files import replace
 
-KEPT = ("tags", "alt", "summary", "jupyter", "jp-MarkdownHeadingCollapsed")  # metadata of a cell that say how it is shown
+# Metadata of a cell that say how it is shown.
+KEPT = ("tags", "alt", "summary", "jupyter", "jp-MarkdownHeadingCollapsed")
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
