@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def check_writable(folder: Path, files: list[Path]) -> None:
-    """Make the folder, and see before the training whether the files can be written there."""
+    """Make the folder, and check before the training that the files can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):

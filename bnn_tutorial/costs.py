@@ -42,7 +42,7 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.
 
         A weight that several layers share is counted in the first. Norms and embeddings have no multiply-accumulates.
-        They are NaN, and so is their total, for modules that are never called or of another kind, such as an LSTM.
+        If a module is never called, or is of another kind, such as an LSTM, `float_macs` is NaN there and in `total`.
 
     Examples:
         >>> from bnn_tutorial import binary_mlp

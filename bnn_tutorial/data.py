@@ -129,6 +129,9 @@ def scale_pixels(images: Tensor) -> Tensor:
     return images.float().div_(255)
 
 
+_operators: torch.library.Library  # operators stay declared as long as this object lives
+
+
 def torchvision_datasets() -> ModuleType:
     """`torchvision.datasets`, even where torchvision's compiled operators cannot be loaded.
 
@@ -142,7 +145,7 @@ def torchvision_datasets() -> ModuleType:
     except RuntimeError:
         if hasattr(torch.ops.torchvision, "nms"):  # then something else is wrong
             raise
-        global _operators  # a declaration lives as long as its object
+        global _operators
         _operators = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             _operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -37,14 +37,15 @@ class TrainConfig:
         epochs: passes over the training set.
         learning_rate: of the optimizer.
         batch_size: images per step, at most.
-        clamp: when the latent weights are clamped to [-1, 1]: after each "epoch", after each "step", or None: never.
+        clamp: the latent weights to [-1, 1] after each "step", after each "epoch", before its evaluation, or never: None.
         schedule: `(optimizer, total steps) -> scheduler`, stepped after each batch, for example
             `torch.optim.lr_scheduler.CosineAnnealingLR`; None keeps the learning rate.
         loss: `(logits, targets) -> mean over the images`, see `Loss`.
         optimizer: `(model, learning_rate) -> torch.optim.Optimizer`.
-        augment: `pixels -> pixels`, (N, pixels) float in [0, 1], for each batch, for example `random_affine`; or None.
-        teacher: a trained network whose soft targets, softmax(logits / temperature), replace the labels; or None. It is
-            run in `eval` mode and not trained. Source: knowledge distillation (Hinton et al. 2015, arXiv 1503.02531).
+        augment: None, or `pixels -> pixels`, (N, pixels) float in [0, 1], for each batch, for example `random_affine`.
+        teacher: None, or a trained network whose soft targets, softmax(logits / temperature), replace the labels:
+            knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). It is moved to the device of the training,
+            runs in `eval` mode and is not trained.
         temperature: the training loss divides all logits by it, the teacher's too.
         score_images: `loss_train` and `acc_train` are taken over so many training images, the first ones; None: all.
         seed: of the initial weights, the order of the images and everything random in the network.
@@ -127,8 +128,9 @@ def train(
     threads (`torch.set_num_threads`). With another number of threads sums are rounded differently, soon a sign flips,
     and the table differs as much as with another seed. On a GPU some gradients are summed in no fixed order.
 
-    Parameters that need no gradient stay as they are, and so do modules in `eval` mode, as long as the network as a
-    whole is in training mode. If it is in `eval` mode, all is set to training mode but modules that are frozen whole.
+    Parameters that need no gradient do not change. If the network as a whole is in training mode, modules in `eval`
+    mode stay in it, so their batch norm does not change. If it is in `eval` mode, all modules are put into training
+    mode except those whose parameters are all frozen.
 
     Ctrl-C ends the training after the last complete epoch: the table and the model are as they were then. In the first
     epoch it is a `KeyboardInterrupt`.
@@ -231,7 +233,7 @@ def soft_targets(config: TrainConfig, pixels: Tensor) -> Tensor:
 
 def score(config: TrainConfig, data: LabelledImages, model: nn.Module) -> dict[str, float]:
     """The columns of the table with losses and accuracies on the training and the test set."""
-    images, labels = (part[: config.score_images] for part in (data.train_images, data.train_labels))
+    images, labels = data.train_images[: config.score_images], data.train_labels[: config.score_images]
     loss_train, acc_train = evaluate(model, images, labels, loss=config.loss)
     loss_test, acc_test = evaluate(model, data.test_images, data.test_labels, loss=config.loss)
     return {"loss_train": loss_train, "loss_test": loss_test, "acc_train": acc_train, "acc_test": acc_test}
