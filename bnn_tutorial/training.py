@@ -37,7 +37,7 @@ class TrainConfig:
         epochs: passes over the training set.
         learning_rate: of the optimizer.
         batch_size: images per step, at most.
-        clamp: the latent weights to [-1, 1] after each "step", after each "epoch", before its evaluation, or never: None.
+        clamp: the latent weights to [-1, 1], after each "step", at the end of each "epoch" or, with None, never.
         schedule: `(optimizer, total steps) -> scheduler`, stepped after each batch, for example
             `torch.optim.lr_scheduler.CosineAnnealingLR`; None keeps the learning rate.
         loss: `(logits, targets) -> mean over the images`, see `Loss`.
