@@ -1,7 +1,7 @@
 """Binary neural networks in PyTorch, for learners: weights and hidden activations in {-1, +1}.
 
-Here is the tutorial: estimators, forward maps, layers, networks, training, plots. Bits and whole numbers are in
-`bnn_tutorial.packed`, and what is written for others in `bnn_tutorial.export`; each is imported on its own.
+This package is the tutorial: estimators, forward maps, layers, networks, training, plots. Networks of bits and whole
+numbers are in `bnn_tutorial.packed`, files for chips and other programs in `bnn_tutorial.export`; import each alone.
 """
 
 # ruff: noqa: F401, I001

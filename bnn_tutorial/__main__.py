@@ -16,7 +16,7 @@ from .training import TrainConfig, train
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; `arguments` default to those of the process."""
-    os.environ["MPLBACKEND"] = "agg"  # files are all that is drawn, whatever a notebook's shell has set
+    os.environ["MPLBACKEND"] = "agg"  # it draws to files only, whatever a notebook's shell has set
     defaults = TrainConfig()
     description = "Train the tutorial's network on MNIST, print its table beside the Julia tutorial's, save the plots."
     parser = argparse.ArgumentParser(prog="python -m bnn_tutorial", description=description)
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def check_writable(folder: Path, files: list[Path]) -> None:
-    """Make the folder, and see before the training whether the files can be written there."""
+    """Make the folder, and check before the training that the files can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):

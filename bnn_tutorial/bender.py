@@ -1,4 +1,4 @@
-"""The results that the Julia tutorial publishes, to set beside our own."""
+"""The results that the Julia tutorial publishes, to compare with ours."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _ROWS = (
 
 
 def bender_history() -> pd.DataFrame:
-    """The table of the Bender.jl tutorial: 784-300-100-10, 10 epochs, one unseeded run.
+    """The table of the Bender.jl tutorial: 784-300-100-10, 10 epochs, one run without a seed.
 
-    Ten rows, the columns named as in `train`. Losses are in nats, accuracies shares in [0, 1]; on the test set over
-    9,984 images, since its loader drops the last partial batch. Source: rasmuskh.github.io/Bender.jl.
+    The columns are named as in `train`: losses in nats, accuracies in [0, 1]. The test set has 9,984 images there,
+    since the loader drops the last partial batch. Source: rasmuskh.github.io/Bender.jl.
     """
     import pandas as pd
 
@@ -33,9 +33,9 @@ def bender_history() -> pd.DataFrame:
 
 
 def beside_bender(history: pd.DataFrame) -> pd.DataFrame:
-    """The losses and accuracies of `train` in pairs with Bender's: a row an epoch, columns `("acc_test", "ours")`, ...
+    """The history of `train` beside Bender's: a row for each epoch, columns such as `("acc_test", "ours")`.
 
-    As many epochs as `history` has; NaN after Bender's ten.
+    Bender's columns are NaN after ten epochs.
     """
     import pandas as pd
 

@@ -17,33 +17,32 @@ from .layers import GenConv2d, GenDense, eval_mode
 if TYPE_CHECKING:
     import pandas as pd
 
+WITHOUT_MACS = nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.Embedding, nn.PReLU
+
 
 def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFrame:
     """What each layer of a network stores and computes for one input, and the total.
 
     Args:
-        model: a layer's forward map says how many bits its weights have (`weight_bits`); all else is float.
+        model: its forward maps say how many bits the weights have (`weight_bits`); all else is float.
         input_shape: shape of one input, without the batch; default an image of MNIST.
 
     Returns:
         A DataFrame with a row for each layer, then `total`, and the columns
 
         - `one_bit_weights`: weights of which the forward pass uses only the sign;
-        - `float_parameters`: all others, 32 bits each in PyTorch: biases, batch norm's four vectors, real weights, and
-          those of 1.6 to 8 bits, which have fewer in `bytes_packed`;
+        - `float_parameters`: all others, 32 bits each in PyTorch, among them weights of 1.6 to 8 bits;
         - `bytes_now`: as PyTorch stores them, latent weights included;
-        - `bytes_packed`: what is left for inference, of a binary network to the byte as `packed.PackedNetwork` stores
-          it. Of a layer of few bits: its weights, each unit's rounded up to bytes, and what its bias or batch norm
-          folds into: one int32 where the output is a sign (the threshold), else scale and shift, 4 bytes each, of the
-          logits 8 each; with pooled signs also a bit a unit: whether batch norm's scale is negative. Any other: 4 bytes
-          a parameter;
+        - `bytes_packed`: what inference needs, for a binary network exactly what `packed.PackedNetwork` stores. For a
+          layer of few bits: the weights, each neuron's rounded up to bytes, and what bias or batch norm fold into. That
+          is an int32 threshold if the output is a sign, scale and shift of 8 bytes each for logits, of 4 bytes each
+          for other outputs; pooled signs take one more bit a neuron. For any other layer: 4 bytes a parameter;
         - `compression`: bytes_now / bytes_packed;
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.
 
-        A weight that several layers share is counted in the first of them. Work is counted in dense and convolutional
-        layers; norms and embeddings have none. Of another module with parameters, an LSTM or attention, and of one that
-        the model holds but does not call, it is NaN, and so is the total then.
+        A weight that several layers share is counted in the first. Norms and embeddings have no multiply-accumulates.
+        If a module is never called, or is of another kind, such as an LSTM, `float_macs` is NaN there and in `total`.
 
     Examples:
         >>> from bnn_tutorial import binary_mlp
@@ -59,19 +58,19 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
     calls, seen = _trace(model, parts.values(), input_shape), set()
     table = pd.DataFrame.from_dict({name: _row(m, calls[m], seen) for name, m in parts.items()}, orient="index")
     table.loc["total"] = table.sum(skipna=False)
-    table.insert(table.columns.get_loc("bytes_packed") + 1, "compression", table["bytes_now"] / table["bytes_packed"])
+    table.insert(4, "compression", table["bytes_now"] / table["bytes_packed"])
     return table.rename_axis("layer")
 
 
 def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules that have parameters, by name; a layer's batch norm and parametrisations belong to the layer."""
+    """The modules that have parameters, by name; a layer's batch norm and parametrisations count as the layer's."""
     inside = {id(part) for module in model.modules() for part in _owned(module)[1:]}
     found = [(name, module) for name, module in model.named_modules() if id(module) not in inside]
     return [(name, m) for name, m in found if any([*part.parameters(recurse=False)] for part in _owned(m))]
 
 
 def _owned(module: nn.Module) -> list[nn.Module]:
-    """The module itself, and those inside it that hold parameters of its own computation."""
+    """The module, its batch norm and its parametrisations."""
     norm = [module.norm] if isinstance(module, GenDense | GenConv2d) and module.norm is not None else []
     parametrizations = module.parametrizations.modules() if hasattr(module, "parametrizations") else []
     return [module, *norm, *parametrizations]
@@ -83,13 +82,13 @@ def _trace(model: nn.Module, modules: Iterable[nn.Module], input_shape: Sequence
     image = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
 
     def note(module: nn.Module, inputs: tuple, named: dict, z: Tensor) -> None:
-        calls[module].append((*inputs, *named.values(), z))
+        calls[module].append(((*inputs, *named.values(), z)[0], z))
 
     with eval_mode(model), ExitStack() as hooks:
         for module in calls:
             hooks.enter_context(module.register_forward_hook(note, with_kwargs=True))
         model(image.to(next(model.parameters())))
-    return {module: [(call[0], call[-1]) for call in each] for module, each in calls.items()}
+    return calls
 
 
 def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]], seen: set[Tensor]) -> dict[str, float]:
@@ -112,35 +111,26 @@ def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]], seen: set[Tensor
 
 
 def _packed(layer: nn.Module, bits: int | Fraction, calls: list[tuple[Tensor, Tensor]]) -> int:
-    units, inputs = len(layer.weight), layer.weight[0].numel()
+    neurons, inputs = len(layer.weight), layer.weight[0].numel()
     folded = 4 if all(_is_binary(z) for _, z in calls) else 16 if getattr(layer, "activation", None) is None else 8
-    # Of pooled sums one at the threshold is enough; where batch norm's scale is negative, all must be: a bit a unit.
-    pooled = -(-units // 8) if getattr(layer, "pool", 1) > 1 and folded == 4 else 0
-    return units * (math.ceil(inputs * bits / 8) + folded) + pooled
+    # One of the pooled sums must reach the threshold; all of them if batch norm's scale is negative: a bit a neuron.
+    pooled = math.ceil(neurons / 8) if getattr(layer, "pool", 1) > 1 and folded == 4 else 0
+    return neurons * (math.ceil(inputs * bits / 8) + folded) + pooled
 
 
 def _macs(module: nn.Module, x: Tensor, z: Tensor) -> float:
-    """Each weight of a matrix or a kernel takes part once for each position; NaN of what is not known."""
+    """The weights of a matrix or a kernel times the positions where they are used; NaN for other kinds of modules."""
     match module:
         case GenConv2d():  # its output may be pooled already
-            side = [(n + 2 * module.padding - module.kernel_size) // module.stride + 1 for n in x.shape[-2:]]
-            return module.weight.numel() * math.prod(side)
+            sides = [(n + 2 * module.padding - module.kernel_size) // module.stride + 1 for n in x.shape[-2:]]
+            return module.weight.numel() * math.prod(sides)
         case nn.Linear() | GenDense():
             return module.weight.numel() * z.numel() // module.out_features
         case nn.modules.conv._ConvTransposeNd():
             return module.weight.numel() * x.numel() // module.in_channels
         case nn.modules.conv._ConvNd():
             return module.weight.numel() * z.numel() // module.out_channels
-        case (
-            nn.modules.batchnorm._NormBase()
-            | nn.LayerNorm()
-            | nn.RMSNorm()
-            | nn.GroupNorm()
-            | nn.Embedding()
-            | nn.PReLU()
-        ):
-            return 0
-    return math.nan
+    return 0 if isinstance(module, WITHOUT_MACS) else math.nan
 
 
 def _is_binary(x: object) -> bool:

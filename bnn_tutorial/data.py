@@ -1,4 +1,4 @@
-"""Images with their labels: MNIST, which comes with the package, and torchvision's other sets of grey images."""
+"""Images with labels: MNIST, which comes with the package, and torchvision's other sets of grey images."""
 
 import io
 import tarfile
@@ -11,17 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import describe
+
 
 @dataclass(frozen=True)
 class LabelledImages:
     """Images and labels, split for training and testing. What does not fit together is a `ValueError`.
 
-    Arrays of NumPy become tensors.
-
     Attributes:
-        train_images, test_images: (N, pixels) uint8, one image a row; in MNIST 0 is the background and 255 full ink.
-        train_labels, test_labels: (N,) int64, the class, from 0; in MNIST the digit.
+        train_images, test_images: (N, pixels) uint8, one image a row. In MNIST 0 is the background, 255 full ink.
+        train_labels, test_labels: (N,) int64, the class, from 0. In MNIST it is the digit.
         name: of the data set; `hold_out` adds ", held out".
+
+    NumPy arrays become tensors.
     """
 
     train_images: Tensor
@@ -36,16 +38,16 @@ class LabelledImages:
         for split in ("train", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
             if images.dtype != torch.uint8 or images.dim() != 2 or not images.numel():
-                raise ValueError(f"{split}_images must be uint8 of shape (N, pixels), got {_describe(images)}")
+                raise ValueError(f"{split}_images must be uint8 of shape (N, pixels), got {describe(images)}")
             if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-                raise ValueError(f"{split}_labels must be int64 of shape ({len(images)},), got {_describe(labels)}")
+                raise ValueError(f"{split}_labels must be int64 of shape ({len(images)},), got {describe(labels)}")
         if self.train_images.shape[1] != self.test_images.shape[1]:
             shapes = f"{tuple(self.train_images.shape)} and {tuple(self.test_images.shape)}"
             raise ValueError(f"train_images and test_images must have the same number of pixels, got {shapes}")
 
 
 def as_tensor(x: Tensor | np.ndarray) -> Tensor:
-    """A tensor as it is; of an array of NumPy, or a list, a copy."""
+    """A tensor as it is; a NumPy array or a list as a copy."""
     return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
 
 
@@ -56,42 +58,34 @@ def load_mnist() -> LabelledImages:
     """
     try:
         import lzma
-    except ImportError as error:  # Python leaves it out where it was built without the library
-        raise ImportError(
-            "MNIST lies in an .xz file, and this Python was built without lzma: use another one"
-        ) from error
-    file = files("bnn_tutorial") / "mnist" / "mnist.tar.xz"
+    except ImportError as error:  # Python can be built without it
+        raise ImportError("MNIST is an .xz file, and this Python was built without lzma: use another one") from error
+    file, arrays = files("bnn_tutorial") / "mnist" / "mnist.tar.xz", []
     try:
         with tarfile.open(fileobj=io.BytesIO(lzma.decompress(file.read_bytes()))) as archive:
-            content = {member.name: archive.extractfile(member).read() for member in archive}
-        train_images, train_labels, test_images, test_labels = (
-            torch.from_numpy(np.frombuffer(content[f"{split}-{part}-ubyte"], np.uint8, offset=header).copy())
-            for split in ("train", "t10k")
-            for part, header in (("images-idx3", 16), ("labels-idx1", 8))  # IDX: magic number and sizes, 4 bytes each
-        )
+            for split in ("train", "t10k"):  # IDX files: a magic number and sizes, 4 bytes each, then the values
+                images = archive.extractfile(f"{split}-images-idx3-ubyte").read()
+                labels = archive.extractfile(f"{split}-labels-idx1-ubyte").read()
+                arrays.append(np.frombuffer(images, np.uint8, offset=16).reshape(-1, 784))
+                arrays.append(np.frombuffer(labels, np.uint8, offset=8).astype(np.int64))
     except (OSError, EOFError, KeyError, lzma.LZMAError, tarfile.TarError) as error:
         raise ValueError(f"{file} is damaged ({error!r}): install bnn_tutorial again") from error
-    train_set, test_set = (
-        (train_images.view(-1, 784), train_labels.long()),
-        (test_images.view(-1, 784), test_labels.long()),
-    )
-    return LabelledImages(*train_set, *test_set, name="MNIST")
+    return LabelledImages(*arrays, name="MNIST")
 
 
 def load_images(name: str, root: str | Path, **options: object) -> LabelledImages:
-    """A data set of grey images from `torchvision.datasets`, downloaded and checked by torchvision where it is missing.
+    """A set of grey images from `torchvision.datasets`, which downloads it if it is missing and checks the files.
+
+    EMNIST's images, which lie on their side there, are turned upright. Labels are not changed: those of EMNIST's
+    letters go from 1 to 26.
 
     Args:
-        name: of the class there, for example "FashionMNIST", "KMNIST" or "QMNIST".
-        root: the folder that holds, or shall hold, torchvision's folder of that name.
-        options: further arguments of the class, such as `split="digits"` of "EMNIST"; transforms have no effect.
-
-    Images that torchvision keeps on their side, those of "EMNIST", are turned upright. Labels are as they are there:
-    those of EMNIST's letters go from 1 to 26.
+        name: of torchvision's class, for example "FashionMNIST", "KMNIST" or "QMNIST".
+        root: the folder in which torchvision's folder of that name is, or will be.
+        options: further arguments of the class, such as `split="digits"` for "EMNIST"; transforms have no effect.
 
     Raises:
-        ValueError: if there is no such set, its images are not grey, its files are damaged or pickles, or it cannot be
-            downloaded.
+        ValueError: there is no such set, it is not grey, its files are damaged or pickles, or the download fails.
     """
     dataset = getattr(torchvision_datasets(), name, None)
     if not isinstance(dataset, type):
@@ -102,28 +96,24 @@ def load_images(name: str, root: str | Path, **options: object) -> LabelledImage
         splits = [dataset(root, train=train, download=True, **options) for train in (True, False)]
     except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
         got = f"{name} in {root} can neither be read nor downloaded ({error!r})"
-        raise ValueError(f"{got}: if its own files there are damaged, delete those") from error
-    on_side = name in ON_THEIR_SIDE
-    return LabelledImages(*(tensor for split in splits for tensor in _grey(split, on_side)), name=name)
+        raise ValueError(f"{got}: if its files there are damaged, delete them") from error
+    return LabelledImages(*(tensor for split in splits for tensor in _grey(split, name)), name=name)
 
 
-ON_THEIR_SIDE = ("EMNIST",)  # rows and columns exchanged, as its authors' files have them (arXiv 1702.05373)
-_operators: torch.library.Library  # what declares operators of torchvision that are missing
-
-
-def _grey(split, on_side: bool) -> tuple[Tensor, Tensor]:
+def _grey(split, name: str) -> tuple[Tensor, Tensor]:
     """Images (N, pixels) uint8 and labels (N,) int64 of a torchvision data set."""
     images, labels = torch.as_tensor(split.data), torch.as_tensor(split.targets).long()
     if images.dim() != 3:
-        raise ValueError(f"expected grey images, (N, height, width), got {_describe(images)}")
-    images = images.mT if on_side else images
+        raise ValueError(f"expected grey images, (N, height, width), got {describe(images)}")
+    if name == "EMNIST":  # its authors' files have rows and columns exchanged (arXiv 1702.05373)
+        images = images.mT
     return images.flatten(1), labels if labels.dim() == 1 else labels[:, 0]  # QMNIST's first column is the class
 
 
 def hold_out(data: LabelledImages, images: int = 10_000) -> LabelledImages:
     """The training set alone, split in two: its last `images` take the place of the test set.
 
-    Choices are made on them, so that the test set, of which no image is in the result, is looked at once, at the end.
+    Use it to choose between settings. The real test set is not in the result, so it can be kept for the end.
     """
     if not 1 <= images < len(data.train_images):
         raise ValueError(f"images must be from 1 to {len(data.train_images) - 1}, got {images}")
@@ -132,18 +122,21 @@ def hold_out(data: LabelledImages, images: int = 10_000) -> LabelledImages:
 
 
 def scale_pixels(images: Tensor) -> Tensor:
-    """uint8 pixels, 0 to 255, any shape -> float32 in [0, 1], the same shape: what the models take."""
+    """uint8 pixels, any shape -> float32 in [0, 1], the same shape: what the models take."""
     images = as_tensor(images)
     if images.dtype != torch.uint8:
-        raise ValueError(f"expected uint8 pixels, got {_describe(images)}")
+        raise ValueError(f"expected uint8 pixels, got {describe(images)}")
     return images.float().div_(255)
 
 
-def torchvision_datasets() -> ModuleType:
-    """`torchvision.datasets`, also where torchvision's compiled operators cannot be loaded.
+_operators: torch.library.Library  # operators stay declared as long as this object lives
 
-    Its usual wheel needs CUDA's libraries for them. Beside a CPU build of torch they are missing, and then the import
-    fails, for it describes two of them (torchvision 0.28). The data sets use none, so to declare the two is enough.
+
+def torchvision_datasets() -> ModuleType:
+    """`torchvision.datasets`, even where torchvision's compiled operators cannot be loaded.
+
+    The usual wheel needs CUDA's libraries for them, which a CPU build of PyTorch lacks. The import then fails at two
+    operators (torchvision 0.28). The data sets use neither, so it is enough to declare them.
     """
     try:
         from torchvision import datasets
@@ -152,13 +145,9 @@ def torchvision_datasets() -> ModuleType:
     except RuntimeError:
         if hasattr(torch.ops.torchvision, "nms"):  # then something else is wrong
             raise
-        global _operators  # the declaration ends when the object is collected
+        global _operators
         _operators = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             _operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         from torchvision import datasets
     return datasets
-
-
-def _describe(x: Tensor) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}"

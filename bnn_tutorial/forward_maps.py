@@ -4,8 +4,8 @@ A layer owns the parameters; the map says what is done with them. A new experime
 new layer class. This is Bender's idea, where the keyword is called `forward`. Dense maps take (..., in_features) to
 (..., out_features), convolutions (N, C, H, W) to (N, C', H', W').
 
-A map of few bits says once what a trained layer has to keep: its *rule* turns the latent weights into whole numbers and
-a scale (`KeptWeights`). The map multiplies with these, and `keeps` tells them to all who count, pack or export.
+The *rule* of a map of few bits turns the latent weights into whole numbers and a scale (`KeptWeights`). The map
+multiplies with these, and what counts, packs or exports a layer asks for them.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from .ste import sign, sign_ste, stochastic_sign_ste, straight_through
 class ForwardMap(Protocol):
     """What `GenDense` and `GenConv2d` take as `forward_map`: a function `(layer, x) -> pre-activation`.
 
-    `layer` is the layer itself, so a map reaches `layer.weight`, `layer.bias` (or None), `layer.training` and, in a
-    convolution, `layer.stride` and `layer.padding`.
+    It can use `layer.weight`, `layer.bias` (or None), `layer.training` and, in a convolution, `layer.stride` and
+    `layer.padding`.
 
     Examples:
         >>> from bnn_tutorial import GenDense, sign_ste
@@ -43,8 +43,8 @@ class KeptWeights(NamedTuple):
     """What a trained layer keeps of its weights: it multiplies with `scale * levels`.
 
     Attributes:
-        bits: that a weight takes: 1 to 8, or 8/5 for the values -1, 0 and 1, of which five fit into a byte (3⁵ = 243).
-        levels: whole numbers as floats, in the weight's shape; of b bits the odd ones from -(2^b - 1) to 2^b - 1.
+        bits: per weight: 1 to 8, or 8/5 for the values -1, 0 and 1, of which five fit into a byte (3⁵ = 243).
+        levels: whole numbers as floats, in the weight's shape; with b bits the odd ones from -(2^b - 1) to 2^b - 1.
         scale: positive; one for each row, shaped so that it broadcasts against the levels, or one for all.
     """
 
@@ -57,10 +57,10 @@ Rule = Callable[..., KeptWeights]
 
 
 def keeps(rule: Rule) -> Callable[[ForwardMap], ForwardMap]:
-    """Say what a trained layer keeps of its weights under a forward map: a decorator, `@keeps(binary_weights)`.
+    """A decorator, `@keeps(binary_weights)`: what a trained layer keeps of its weights under this forward map.
 
     `rule(weight, **options)` returns `KeptWeights`; the options are those that a `functools.partial` gives to the map.
-    `summary`, packing and the exporters ask the rule; clamping, the flip ratio and `Bop` act on maps of one bit.
+    `summary`, packing and the exporters use the rule. Clamping, the flip ratio and `Bop` act on maps of one bit.
     """
 
     def mark(forward_map: ForwardMap) -> ForwardMap:
@@ -72,15 +72,7 @@ def keeps(rule: Rule) -> Callable[[ForwardMap], ForwardMap]:
 
 @torch.no_grad()
 def kept_weights(layer: nn.Module) -> KeptWeights | None:
-    """What `layer` keeps of its weights, by its forward map's rule; None if its map keeps the real numbers.
-
-    Examples:
-        >>> from bnn_tutorial import GenDense
-        >>> layer = GenDense(3, 1, forward_map=ternary_linear)
-        >>> _ = layer.weight.data.copy_(torch.tensor([[0.5, 0.125, 0.875]]))
-        >>> kept_weights(layer)
-        KeptWeights(bits=Fraction(8, 5), levels=tensor([[1., 0., 1.]]), scale=tensor(0.5000))
-    """
+    """What `layer` keeps of its weights, by its forward map's rule; None if its map keeps the real numbers."""
     weight_bits(layer)  # refuses what cannot be kept
     rule, options = _rule(layer)
     return rule(layer.weight, **options) if rule else None
@@ -89,8 +81,8 @@ def kept_weights(layer: nn.Module) -> KeptWeights | None:
 def weight_bits(layer: nn.Module) -> int | Fraction:
     """Bits that a trained layer has to keep for each weight, by its forward map's rule; 32 if it has none.
 
-    One-bit weights that are no parameter of the layer, but computed from others by a parametrisation, are a
-    `ValueError`: there would be nothing to clamp and to flip, and the zeros of pruning would all be +1.
+    One-bit weights that a parametrisation computes from other tensors are a `ValueError`: there would be nothing to
+    clamp or flip, and the zeros of pruning would all become +1.
 
     Examples:
         >>> layer = nn.Linear(2, 1)
@@ -103,14 +95,14 @@ def weight_bits(layer: nn.Module) -> int | Fraction:
     if bits == 1 and "weight" not in layer._parameters:
         raise ValueError(
             f"{layer} has one-bit weights that are computed from other tensors, by a parametrisation such as "
-            "weight_norm or prune: remove it (torch.nn.utils.parametrize.remove_parametrizations, prune.remove); one "
-            "bit keeps neither a size nor a zero"
+            "weight_norm or prune. One bit keeps neither a size nor a zero, so remove it first "
+            "(torch.nn.utils.parametrize.remove_parametrizations, prune.remove)"
         )
     return bits
 
 
 def _rule(layer: nn.Module) -> tuple[Rule | None, dict]:
-    """The rule of the layer's map, looked for inside `functools.partial` too, and the options of the partials."""
+    """The rule of the layer's map, also inside a `functools.partial`, and the options that the partials give it."""
     forward_map, options = getattr(layer, "forward_map", None), {}
     while forward_map is not None and not hasattr(forward_map, "rule"):
         options = getattr(forward_map, "keywords", {}) | options
@@ -119,17 +111,27 @@ def _rule(layer: nn.Module) -> tuple[Rule | None, dict]:
 
 
 def binary_weights(weight: Tensor, **_: object) -> KeptWeights:
-    """One bit a weight: the signs, with the scale 1. It takes every option of a map and needs none."""
+    """One bit a weight: the signs, with the scale 1. Options of the map are ignored."""
     return KeptWeights(1, sign(weight), weight.new_ones(()))
 
 
 def scaled_binary_weights(weight: Tensor) -> KeptWeights:
-    """The signs, with the scale α = mean |W| of each row, which loses least."""
+    """One bit a weight: the signs, with the scale α = mean |W| of each row, which has the least squared error.
+
+    Examples:
+        >>> scaled_binary_weights(torch.tensor([[0.5, -0.25, 0.75]]))
+        KeptWeights(bits=1, levels=tensor([[ 1., -1.,  1.]]), scale=tensor([[0.5000]]))
+    """
     return KeptWeights(1, sign(weight), _row_mean(weight.abs()).clamp(min=_TINY))
 
 
 def ternary_weights(weight: Tensor) -> KeptWeights:
-    """T = W / γ rounded to -1, 0 or 1, with the scale γ = mean |W| of the whole matrix."""
+    """T = W / γ rounded to -1, 0 or 1, with the scale γ = mean |W| of the whole matrix.
+
+    Examples:
+        >>> ternary_weights(torch.tensor([[0.5, -0.75, 0.125, 0.625]]))  # W / γ is 1, -1.5, 0.25, 1.25
+        KeptWeights(bits=Fraction(8, 5), levels=tensor([[ 1., -1.,  0.,  1.]]), scale=tensor(0.5000))
+    """
     scale = weight.abs().mean().clamp(min=_TINY)
     return KeptWeights(Fraction(8, 5), (weight / scale).round().clamp(-1, 1), scale)
 
@@ -137,8 +139,12 @@ def ternary_weights(weight: Tensor) -> KeptWeights:
 def quantised_weights(weight: Tensor, bits: int = 8) -> KeptWeights:
     """The nearest of the 2^bits odd whole numbers, times a scale for each row.
 
-    Two levels next to each other lie a step apart, twice the scale: the step that loses least of a normal distribution
-    with the row's root mean square.
+    Neighbouring levels are a step apart, twice the scale. The step has the least squared error for a normal
+    distribution with the row's root mean square.
+
+    Examples:
+        >>> quantised_weights(torch.tensor([[1.0, -1.0]]), bits=2)  # a step of 0.9957 times the root mean square, 1
+        KeptWeights(bits=2, levels=tensor([[ 3., -3.]]), scale=tensor([[0.4979]]))
     """
     if bits not in MAX_STEPS:
         raise ValueError(f"bits must be a whole number from 1 to 8, got {bits!r}")
@@ -147,8 +153,8 @@ def quantised_weights(weight: Tensor, bits: int = 8) -> KeptWeights:
     return KeptWeights(bits, (2 * (weight / step).floor() + 1).clamp(-last, last), step / 2)
 
 
-_TINY = 1e-5  # the least scale: a row of zeros shall not be divided by zero
-# The step between levels that loses least of a normal distribution of deviation 1 (Max 1960, table II).
+_TINY = 1e-5  # the least scale, so that a row of zeros is not divided by zero
+# The step between levels with the least squared error for a standard normal distribution (Max 1960, table II).
 MAX_STEPS = {1: 1.596, 2: 0.9957, 3: 0.5860, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}
 
 
@@ -158,7 +164,7 @@ def _row_mean(weight: Tensor) -> Tensor:
 
 
 def _rounded(weight: Tensor, rule: Rule, **options: int) -> Tensor:
-    """What a rule keeps, scale * levels, with the gradient of the weights as they are."""
+    """scale * levels, as the rule keeps them, with the gradient of the weights as they are."""
     kept = rule(weight, **options)
     return straight_through(kept.scale * kept.levels, weight)
 
@@ -176,10 +182,10 @@ def binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
 
 @keeps(binary_weights)
 def stochastic_binary_linear(layer: nn.Module, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """a = B x + b, each weight of B drawn anew: +1 with probability hard_sigmoid(W); in `eval` mode sign(W).
+    """a = B x + b, with B drawn anew each time: +1 with probability hard_sigmoid(W), else -1; in `eval` mode sign(W).
 
-    For a generator: `functools.partial(stochastic_binary_linear, generator=...)`. `linear_stoc_binary_weights` in
-    Bender, which draws in evaluation too.
+    For a generator: `functools.partial(stochastic_binary_linear, generator=...)`. It is `linear_stoc_binary_weights`
+    in Bender, which draws in evaluation too.
     """
     weight = stochastic_sign_ste(layer.weight, generator) if layer.training else sign_ste(layer.weight)
     return F.linear(x, weight, layer.bias)
@@ -190,13 +196,6 @@ def scaled_binary_linear(layer: nn.Module, x: Tensor) -> Tensor:
     """a = α sign(W) x + b with α = mean |W| of each row. The gradient passes through both factors.
 
     Source: XNOR-Net, equation 6 (Rastegari et al. 2016, arXiv 1603.05279).
-
-    Examples:
-        >>> from bnn_tutorial import GenDense
-        >>> layer = GenDense(3, 1, forward_map=scaled_binary_linear)
-        >>> _ = layer.weight.data.copy_(torch.tensor([[0.5, -0.25, 0.75]]))  # the mean of their sizes is 0.5
-        >>> layer(torch.tensor([1.0, 1.0, 1.0])).item()
-        0.5
     """
     return F.linear(x, _scaled_signs(layer.weight), layer.bias)
 
@@ -208,33 +207,18 @@ def _scaled_signs(weight: Tensor) -> Tensor:
 
 @keeps(ternary_weights)
 def ternary_linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """a = γ T x + b with T in {-1, 0, 1} and γ = mean |W| of the whole matrix (`ternary_weights`).
+    """a = γ T x + b with the T and γ of `ternary_weights`. The gradient of γ T is passed to W.
 
-    The gradient of W is that of γ T. Source: BitNet b1.58, equations 1 to 3 (Ma et al. 2024, arXiv 2402.17764).
-
-    Examples:
-        >>> from bnn_tutorial import GenDense
-        >>> layer = GenDense(3, 1, forward_map=ternary_linear)
-        >>> _ = layer.weight.data.copy_(torch.tensor([[0.5, -0.125, 0.875]]))  # the mean of their sizes is 0.5
-        >>> layer(torch.tensor([1.0, 1.0, 1.0])).item()  # 0.5 (1 + 0 + 1)
-        1.0
+    Source: BitNet b1.58, equations 1 to 3 (Ma et al. 2024, arXiv 2402.17764).
     """
     return F.linear(x, _rounded(layer.weight, ternary_weights), layer.bias)
 
 
 @keeps(quantised_weights)
 def quantised_linear(layer: nn.Module, x: Tensor, bits: int = 8) -> Tensor:
-    """a = s Q x + b with odd whole numbers Q of `bits` bits, 1 to 8, and a scale s for each row (`quantised_weights`).
+    """a = s Q x + b with the Q and s of `quantised_weights`, 1 to 8 bits. The gradient of s Q is passed to W.
 
-    The gradient of W is that of s Q. For another number of bits: `functools.partial(quantised_linear, bits=4)`.
-
-    Examples:
-        >>> from functools import partial
-        >>> from bnn_tutorial import GenDense
-        >>> layer = GenDense(4, 1, forward_map=partial(quantised_linear, bits=2))
-        >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, -1.0, 1.0, -1.0]]))  # of root mean square 1
-        >>> round(layer(torch.tensor([1.0, 0.0, 0.0, 0.0])).item(), 4)  # 3 half steps of 0.9957
-        1.4936
+    For another number of bits: `functools.partial(quantised_linear, bits=4)`.
 
     Source: the levels Max 1960 (Quantizing for minimum distortion), the gradient Bengio et al. 2013 (arXiv 1308.3432).
     """
@@ -248,7 +232,7 @@ def conv2d(layer: nn.Module, x: Tensor) -> Tensor:
 
 @keeps(binary_weights)
 def binary_conv2d(layer: nn.Module, x: Tensor) -> Tensor:
-    """A convolution with sign(W). Padding puts zeros beside inputs of ±1, a third value; `padding=0` has none."""
+    """A convolution with sign(W). Beside inputs of ±1 the zeros of padding are a third value; `padding=0` has none."""
     return F.conv2d(x, sign_ste(layer.weight), layer.bias, layer.stride, layer.padding)
 
 

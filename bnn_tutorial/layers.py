@@ -1,4 +1,4 @@
-"""Layers that own the parameters and leave the computation to a forward map.
+"""Layers that hold the parameters and leave the computation to a forward map.
 
 *Latent weights* are the real numbers that the optimizer updates; a binary forward map uses only their signs.
 """
@@ -6,12 +6,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from numbers import Integral
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import check_whole, describe
 from .forward_maps import ForwardMap, conv2d, linear, weight_bits
 from .ste import most_likely, sign
 
@@ -33,7 +33,7 @@ class _GenLayer(nn.Module):
 
     def _refuse_computed_weight(self) -> None:
         if "weight" not in self._parameters:  # a parametrisation, weight_norm or prune made it
-            weight_bits(self)  # says what is wrong, if one bit of it is used
+            weight_bits(self)  # an error if the map keeps one bit of it
 
     def _activate(self, a: Tensor) -> Tensor:
         if self.norm is not None:
@@ -62,7 +62,7 @@ class BinaryInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not x.is_floating_point():
-            raise ValueError(f"BinaryInput expects float x, pixels in [0, 1], got {x.dtype} of shape {tuple(x.shape)}")
+            raise ValueError(f"BinaryInput expects float x, pixels in [0, 1], got {describe(x)}")
         return sign(x - self.threshold)
 
     def extra_repr(self) -> str:
@@ -70,13 +70,10 @@ class BinaryInput(nn.Module):
 
 
 class QuantisedInput(nn.Module):
-    """Any table of numbers, each feature as 8 bits: 0 at `low` and below, 1 at `high` and beyond, 256 values in all.
+    """Features of any range as 8 bits each: float x, (N, features), to multiples of 1/255 in [0, 1].
 
-    Args:
-        low: (features,), which the training data should give, as `high`: what lies outside is cut off.
-        high: (features,), larger than `low`.
-
-    Takes float x, (N, features), to multiples of 1/255 in [0, 1]. No gradient passes.
+    `low` becomes 0 and `high` 1, (features,) each, finite, low < high; take them from the training data. What lies
+    outside is clipped. No gradient passes.
 
     Examples:
         >>> table = torch.tensor([[1.0, -20.0], [3.0, 20.0]])
@@ -89,19 +86,16 @@ class QuantisedInput(nn.Module):
         super().__init__()
         low, high = (torch.as_tensor(limit, dtype=torch.float32).detach().clone() for limit in (low, high))
         if low.dim() != 1 or low.shape != high.shape:
-            came = f"{tuple(low.shape)} and {tuple(high.shape)}"
-            raise ValueError(f"expected a low and a high limit of each feature, (features,) each, got {came}")
-        unfit = (~((low < high) & (high - low).isfinite())).nonzero().ravel().tolist()
-        if unfit:
-            came = f"not so for features {unfit}: leave out a feature that is always the same"
-            raise ValueError(f"expected finite limits with low < high for each feature, {came}")
+            raise ValueError(f"low and high must both be (features,), got {tuple(low.shape)} and {tuple(high.shape)}")
+        if unfit := (~((low < high) & (high - low).isfinite())).nonzero().ravel().tolist():
+            rule = "low and high must be finite, with low < high"
+            raise ValueError(f"{rule}, not so for features {unfit}: leave out a feature that is always the same")
         self.register_buffer("low", low)
         self.register_buffer("high", high)
 
     def forward(self, x: Tensor) -> Tensor:
         if not (x.is_floating_point() and x.dim() == 2 and x.shape[1:] == self.low.shape):
-            expected = f"(N, {len(self.low)})"
-            raise ValueError(f"QuantisedInput expects float x of shape {expected}, got {x.dtype} of {tuple(x.shape)}")
+            raise ValueError(f"QuantisedInput expects float x of shape (N, {len(self.low)}), got {describe(x)}")
         return ((x - self.low) / (self.high - self.low) * 255).round().clamp(0, 255) / 255
 
     def extra_repr(self) -> str:
@@ -111,16 +105,16 @@ class QuantisedInput(nn.Module):
 class GenDense(_GenLayer):
     """A dense layer, z = activation(forward_map(layer, x)): `GenDense` in Bender.
 
+    Float x, (..., in_features), or (N, in_features) with `normalise`, -> (..., out_features); anything else is a
+    `ValueError`. `weight`, (out_features, in_features), holds the latent weights; `bias` is (out_features,) or None.
+
     Args:
-        activation: a function of one tensor, for example `sign_ste`; None: the pre-activation itself. In `eval` mode
-            the stochastic sign gives its more probable value (`most_likely`).
+        activation: a function of one tensor, for example `sign_ste`; None returns the pre-activation. In `eval` mode
+            the stochastic sign is replaced by the sign (`most_likely`).
         forward_map: `(layer, x) -> pre-activation`, see `ForwardMap`.
         bias: whether the layer has a bias, which starts at zero.
         normalise: batch-normalise the pre-activation. Such a layer has no bias.
         generator: for the initial weights, by `xavier_uniform_`; default PyTorch's global one.
-
-    `weight`, (out_features, in_features), holds the latent weights; `bias` is (out_features,) or None. Called with
-    anything but floating point (..., in_features), with `normalise` (N, in_features), the layer raises a `ValueError`.
 
     Examples:
         >>> from bnn_tutorial import binary_linear, sign_ste
@@ -142,7 +136,7 @@ class GenDense(_GenLayer):
         normalise: bool = False,
         generator: torch.Generator | None = None,
     ):
-        _check_whole(1, in_features=in_features, out_features=out_features)
+        check_whole(1, in_features=in_features, out_features=out_features)
         norm = nn.BatchNorm1d(out_features) if normalise else None
         super().__init__((out_features, in_features), activation, forward_map, bias, norm, generator)
         self.in_features, self.out_features = in_features, out_features
@@ -151,7 +145,7 @@ class GenDense(_GenLayer):
         fits = x.dim() >= 1 if self.norm is None else x.dim() == 2
         if not (fits and x.is_floating_point() and x.shape[-1] == self.in_features):
             expected = f"({'...' if self.norm is None else 'N'}, {self.in_features})"
-            raise ValueError(f"GenDense expects float x of shape {expected}, got {x.dtype} of shape {tuple(x.shape)}")
+            raise ValueError(f"GenDense expects float x of shape {expected}, got {describe(x)}")
         self._refuse_computed_weight()
         return self._activate(self.forward_map(self, x))
 
@@ -160,20 +154,19 @@ class GenDense(_GenLayer):
 
 
 class GenConv2d(_GenLayer):
-    """A two-dimensional convolution, z = activation(forward_map(layer, x)): `GenConv` in Bender.
+    """A two-dimensional convolution of x, (N, in_channels, H, W): `GenConv` in Bender.
+
+    `weight`, (out_channels, in_channels, kernel_size, kernel_size), holds the latent weights.
 
     Args:
         kernel_size: side of the square kernel in pixels.
         stride: step of the kernel in pixels.
         padding: rows and columns of zeros on each side.
-        pool: side of the squares of which only the largest pre-activation is kept, before batch norm and activation: of
-            four signs the largest is nearly always +1, of four sums it says more (XNOR-Net, section 3.2, arXiv
-            1603.05279). 1: no pooling.
+        pool: side of the squares for max pooling, 1 for none. It comes before batch norm and activation: the largest of
+            four signs is nearly always +1, the largest of four sums says more (XNOR-Net, section 3.2, arXiv
+            1603.05279).
 
     The other arguments are those of `GenDense`.
-
-    `weight`, (out_channels, in_channels, kernel_size, kernel_size), holds the latent weights. The input is (N,
-    in_channels, H, W).
     """
 
     def __init__(
@@ -190,9 +183,9 @@ class GenConv2d(_GenLayer):
         normalise: bool = False,
         generator: torch.Generator | None = None,
     ):
-        _check_whole(1, in_channels=in_channels, out_channels=out_channels)
-        _check_whole(1, kernel_size=kernel_size, stride=stride, pool=pool)  # one number: the kernels are square
-        _check_whole(0, padding=padding)
+        check_whole(1, in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size)
+        check_whole(1, stride=stride, pool=pool)
+        check_whole(0, padding=padding)
         weight_shape = (out_channels, in_channels, kernel_size, kernel_size)
         norm = nn.BatchNorm2d(out_channels) if normalise else None
         super().__init__(weight_shape, activation, forward_map, bias, norm, generator)
@@ -205,10 +198,9 @@ class GenConv2d(_GenLayer):
         return self._activate(F.max_pool2d(a, self.pool) if self.pool > 1 else a)
 
     def extra_repr(self) -> str:
-        sizes = self.in_channels, self.out_channels, f"kernel_size={self.kernel_size}"
         options = (("stride", self.stride, 1), ("padding", self.padding, 0), ("pool", self.pool, 1))
         changed = [f"{name}={value}" for name, value, default in options if value != default]
-        return self._describe(conv2d, *sizes, *changed)
+        return self._describe(conv2d, self.in_channels, self.out_channels, f"kernel_size={self.kernel_size}", *changed)
 
 
 def binary_layers(model: nn.Module) -> list[nn.Module]:
@@ -217,15 +209,15 @@ def binary_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def latent_weights(model: nn.Module) -> list[nn.Parameter]:
-    """The latent weights of the binary layers, in order; what several layers share, once."""
+    """The latent weights of the binary layers, in order; a weight that several layers share comes once."""
     return list({layer.weight: None for layer in binary_layers(model)})  # ty: ignore[invalid-explicit-return]
 
 
 def clamp_latent_weights_(model: nn.Module) -> None:
     """Clamp the latent weights of the binary layers to [-1, 1], in place, so that none drifts out of reach.
 
-    Frozen ones, with `requires_grad` False, stay as they are. No sign changes by it. Source: BinaryConnect, section 2.4
-    (arXiv 1511.00363).
+    Signs do not change. Frozen weights, with `requires_grad` False, stay as they are. Source: BinaryConnect, section
+    2.4 (arXiv 1511.00363).
     """
     clamp_(latent_weights(model))
 
@@ -240,7 +232,7 @@ def clamp_(weights: Iterable[Tensor]) -> None:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """`model.eval()` and no gradients inside the block; afterwards every module has the mode that it had before."""
+    """`model.eval()` and no gradients inside the block; afterwards every module is in its own mode again."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -249,17 +241,6 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-def is_whole(n: object, least: int) -> bool:
-    """Whether n is a whole number, of Python's or NumPy's, and at least `least`."""
-    return isinstance(n, Integral) and not isinstance(n, bool) and n >= least
-
-
-def _check_whole(least: int, **sizes: int) -> None:
-    for name, size in sizes.items():
-        if not is_whole(size, least):
-            raise ValueError(f"{name} must be one whole number, at least {least}, got {size!r}")
 
 
 def _name(function: Callable) -> str:

@@ -1,13 +1,14 @@
-"""Losses of logits and targets.
+"""Losses of logits, (N, classes) float, and targets.
 
-Targets are classes, int64 of shape (N,), or probabilities, float of shape (N, classes) with rows that sum to 1: the
-soft targets that a teacher gives.
+Targets are classes, (N,) int64, or probabilities, (N, classes) float with rows that sum to 1: a teacher's soft targets.
 """
 
 from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from .checks import check_positive
 
 
 class Loss(Protocol):
@@ -19,11 +20,8 @@ class Loss(Protocol):
 def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor:
     """-log of the probability that softmax(scale * logits) gives to the target: mean over the images, in nats.
 
-    Args:
-        logits: (N, classes) float.
-        targets: classes or probabilities, see above.
-        scale: positive, an inverse temperature; it changes no order. Without batch norm a binary layer's logits are
-            sums of many ±1, for which softmax is nearly 0 or 1 before anything is learned; a scale below 1 mends that.
+    `scale`, an inverse temperature, must be positive and does not change which class is first. Without batch norm a
+    binary layer's logits are sums of many ±1, so their softmax is nearly 0 or 1 from the start: a scale below 1 helps.
 
     Examples:
         >>> import torch
@@ -33,28 +31,24 @@ def cross_entropy(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
 
     Source: the loss of Bender's tutorial, with a factor.
     """
-    return F.cross_entropy(_scaled(logits, scale), targets)
+    check_positive("scale", scale)
+    return F.cross_entropy(scale * logits, targets)
 
 
 def squared_hinge(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor:
     """max(0, 1 - t * scale * logit)², summed over the classes, mean over the images; t is +1 for the target, else -1.
 
-    The arguments are those of `cross_entropy`; of probabilities p, t = 2p - 1.
+    `scale` is positive. For targets that are probabilities p, t = 2p - 1.
 
     Examples:
         >>> import torch
         >>> squared_hinge(torch.tensor([[0.5, -2.0, 0.0]]), torch.tensor([0])).item()  # 0.5² + 0² + 1²
         1.25
 
-    Source: BinaryConnect, section 3 (Courbariaux et al. 2015, arXiv 1511.00363): there an L2-SVM.
+    Source: BinaryConnect, section 3 (Courbariaux et al. 2015, arXiv 1511.00363), where it is called an L2-SVM.
     """
+    check_positive("scale", scale)
     if not targets.is_floating_point():
         targets = F.one_hot(targets, logits.shape[1]).to(logits)
-    margins = 1 - (2 * targets - 1) * _scaled(logits, scale)
+    margins = 1 - (2 * targets - 1) * (scale * logits)
     return margins.clamp(min=0).square().sum(dim=1).mean()
-
-
-def _scaled(logits: Tensor, scale: float) -> Tensor:
-    if not scale > 0:
-        raise ValueError(f"scale must be positive, got {scale}")
-    return logits if scale == 1 else scale * logits

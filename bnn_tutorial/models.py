@@ -34,22 +34,21 @@ def binary_mlp(
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> nn.Sequential:
-    """A multilayer perceptron with binary weights, binary hidden activations and real outputs (logits).
+    """A multilayer perceptron with binary weights and hidden activations: float pixels -> real logits.
+
+    It takes (N, widths[0]), in [0, 1], to (N, widths[-1]). With `torch.relu` and `linear` the same network is float.
 
     Args:
         widths: pixels, hidden widths, classes.
         activation: of the hidden layers.
-        forward_map: of all layers; with `torch.relu` and `linear` the same network is float.
+        forward_map: of all layers.
         normalise: batch-normalise each pre-activation, the outputs too.
         binary_input: take the pixels as one bit each, by `BinaryInput`.
-        dropout: probability that a hidden unit is set to 0 in training.
+        dropout: probability that a hidden neuron is set to 0 in training.
         generator: for the initial weights; default PyTorch's global one.
-
-    Returns:
-        A `Sequential` of `GenDense`: float pixels in [0, 1], (N, widths[0]) -> logits, (N, widths[-1]).
     """
     if len(widths) < 2:
-        raise ValueError(f"widths must name at least the input's and the output's, got {tuple(widths)}")
+        raise ValueError(f"widths must have at least an input and an output, got {tuple(widths)}")
     options = {"forward_map": forward_map, "normalise": normalise, "generator": generator}
     layers = [BinaryInput()] if binary_input else []
     *hidden, last = pairwise(widths)
@@ -69,12 +68,12 @@ def binary_convnet(
 ) -> nn.Sequential:
     """A convolutional network, (N, 784) -> (N, widths[-1]), with binary weights, binary activations and real logits.
 
-    Convolutions without padding, each but the last with 2×2 max pooling, then dense layers, all batch-normalised. By
-    default it has the 93,088 weights of the network in Larq's tutorial (docs.larq.dev).
+    Convolutions without padding, all but the last with 2×2 max pooling, then dense layers, all batch-normalised. The
+    default has the 93,088 weights of the network in Larq's tutorial (docs.larq.dev).
 
     Args:
         channels: of the convolutions.
-        kernel_sizes: the sides of their square kernels in pixels.
+        kernel_sizes: sides of their square kernels, in pixels.
         widths: of the dense layers, the classes last.
         activation: of all layers but the last.
         generator: for the initial weights; default PyTorch's global one.
@@ -91,5 +90,5 @@ def binary_convnet(
     if side < 1:
         raise ValueError(f"kernel_sizes {tuple(kernel_sizes)} leave nothing of an image of 28x28 pixels")
     dense = binary_mlp((side * side * channels[-1], *widths), activation, generator=generator)
-    # With channels last in memory PyTorch's convolutions are up to twice as fast on a CPU, the same but for rounding.
+    # With channels last in memory PyTorch's convolutions are up to twice as fast on a CPU; only rounding differs.
     return nn.Sequential(*layers, nn.Flatten(), *dense).to(memory_format=torch.channels_last)

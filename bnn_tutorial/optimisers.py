@@ -13,13 +13,12 @@ def adam(model: nn.Module, learning_rate: float) -> torch.optim.Adam:
 
 
 class Bop(torch.optim.Adam):
-    """No latent weights: each binary weight is ±1 itself and flips when its gradients insist; Adam moves the rest.
+    """No latent weights: each binary weight is ±1 itself and flips when its mean gradient insists; Adam moves the rest.
 
         m <- (1 - adaptivity) m + adaptivity g,    w <- -w  where |m| > threshold and m has the sign of w
 
-    The signs of the binary weights are taken at the start, which changes `model`. They are the first parameter group,
-    with `threshold`; its `lr` is the adaptivity, so a scheduler acts on it as on the learning rate. `step` sets their
-    `grad` to None.
+    It replaces the binary weights of `model` by their signs. They are the first parameter group; its `lr` is the
+    adaptivity, so a scheduler acts on it as on the learning rate. `step` sets their `grad` to None.
 
     Args:
         model: with binary layers.
@@ -46,7 +45,7 @@ class Bop(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure=None):
-        """Flip the binary weights, and let Adam update the rest."""
+        """Flip binary weights, and let Adam update the rest."""
         loss = None if closure is None else torch.enable_grad()(closure)()
         binary = self.param_groups[0]
         for w in binary["params"]:

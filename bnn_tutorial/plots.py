@@ -2,8 +2,7 @@
 
 Nothing is shown or saved here and no global style is changed. `ax` is where to draw; default a new figure. The same
 colour is the same quantity everywhere: blue is the forward pass and the training set, orange the gradient and the test
-set, vermilion a mistake, grey what others measured and what is there to compare. Only `plot_decision` needs blue and
-orange for two classes.
+set, vermilion a mistake, grey a reference. Only in `plot_decision` are blue and orange two classes.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .checks import side_of
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -25,7 +26,7 @@ __all__ = [
     "plot_latent_weights", "plot_weights", "plot_predictions",
 ]  # fmt: skip
 
-# Okabe and Ito's colours, which are told apart by eyes that see fewer of them, too.
+# Okabe and Ito's colours, which colour-blind readers can tell apart, too.
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
 
 _QUANTITIES = {"loss": "loss (cross-entropy in nats)", "acc": "accuracy (share of the images)"}
@@ -37,8 +38,7 @@ def plot_estimator(estimator: Callable[[Tensor], Tensor], limit: float = 2.5, ax
     x = torch.linspace(-limit, limit, 2001, requires_grad=True)
     y = estimator(x)
     y.sum().backward()
-    # Dots, not lines: a line would fill the jump, where the function takes no value. The gradient's are smaller, so
-    # that the forward pass shows where both have the same value.
+    # Dots, since a line would fill the jump. The gradient's are smaller, so that both show where they are equal.
     ax.plot(x.detach(), y.detach(), ".", color=BLUE, markersize=7, label="forward")
     ax.plot(x.detach(), x.grad, ".", color=ORANGE, markersize=2.5, label="gradient passed back")
     ax.set(xlabel="x", ylabel="value")
@@ -50,9 +50,9 @@ def plot_estimator(estimator: Callable[[Tensor], Tensor], limit: float = 2.5, ax
 def plot_history(
     history: pd.DataFrame, quantity: str = "acc", reference: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Loss or accuracy ("loss" or "acc") by epoch, on the training and the test set: columns of `train`'s table.
+    """Loss or accuracy ("loss" or "acc") by epoch, on the training and the test set, from a table of `train`.
 
-    Of another such table, Bender's as `reference`, the test column is drawn in grey.
+    The test column of `reference`, another such table, is drawn in grey as Bender's.
     """
     if quantity not in _QUANTITIES:
         raise ValueError(f'quantity must be "loss" or "acc", got {quantity!r}')
@@ -71,10 +71,10 @@ def plot_history(
 def plot_runs(
     table: pd.DataFrame, column: str = "acc_test", reference: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Named runs, a line for each: a small dot for each seed, and the mean with the standard deviation over the seeds.
+    """A line for each named run: a dot for each seed, and the mean with the standard deviation over the seeds.
 
-    `table` has a row for each run and seed, with the columns `name` and `column`; names are drawn in their order. The
-    mean of the one called `reference` is drawn as a grey line through all.
+    `table` has a row for each run and seed, with the columns `name` and `column`. The names keep their order. A grey
+    line through all is the mean of the run called `reference`.
     """
     groups = {name: rows[column] for name, rows in table.groupby("name", sort=False)}
     ax = _axes(ax)
@@ -97,10 +97,10 @@ def plot_runs(
 def plot_decision(
     model: Callable[[Tensor], Tensor], points: Tensor, labels: Tensor, limit: float = 2.0, ax: Axes | None = None
 ) -> Axes:
-    """Which of two classes a network names at each place of the plane, and the points that it learned from.
+    """Which of two classes a network predicts at each point of the plane, and the points that it learned from.
 
     Args:
-        model: (N, 2) float -> logits, (N, 2). It is called as it is: `eval` mode and `no_grad` are the caller's.
+        model: (N, 2) float -> logits, (N, 2). Set `eval` mode and `no_grad` before.
         points: (N, 2) float.
         labels: (N,) int64, 0 or 1: blue or orange.
         limit: both axes run from -limit to limit.
@@ -115,14 +115,14 @@ def plot_decision(
     edge = limit * 201 / 200  # a sample is the middle of its pixel
     ax.imshow(classes.cpu().numpy(), colours, origin="lower", extent=(-edge, edge) * 2, alpha=0.25, vmin=0, vmax=1)
     where = points.detach().cpu().numpy().T
-    # Without smooth edges a PNG of hundreds of dots is half as long.
+    # Without smooth edges a PNG of hundreds of dots is half the size.
     ax.scatter(*where, s=6, c=labels.cpu().numpy(), cmap=colours, vmin=0, vmax=1, linewidths=0, antialiased=False)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(-limit, limit), ylim=(-limit, limit))
     return ax
 
 
 def plot_latent_weights(snapshots: dict[str, Tensor], bins: int = 101, ax: Axes | None = None) -> Axes:
-    """How latent weights, tensors of any shape by label, are spread: from light (the first) to dark (the last)."""
+    """The distribution of latent weights, tensors of any shape by label, from light (the first) to dark (the last)."""
     import matplotlib as mpl
 
     ax = _axes(ax)
@@ -139,7 +139,7 @@ def plot_latent_weights(snapshots: dict[str, Tensor], bins: int = 101, ax: Axes 
 
 
 def plot_weights(weight: Tensor, columns: int = 10, ax: Axes | None = None) -> Axes:
-    """Weight vectors, (units, side * side), as square pictures: white is the largest value, black the smallest."""
+    """Weight vectors, (neurons, side * side), as square pictures: white is the largest value, black the smallest."""
     import matplotlib as mpl
 
     ax = _axes(ax)
@@ -151,9 +151,9 @@ def plot_weights(weight: Tensor, columns: int = 10, ax: Axes | None = None) -> A
 def plot_predictions(
     images: Tensor, labels: Tensor, predictions: Tensor, columns: int = 10, ax: Axes | None = None
 ) -> Axes:
-    """Images, (N, side * side), large is dark, above the predictions, (N,): mistakes in red, with the label."""
+    """Images, (N, side * side), above the predictions, (N,): mistakes in red, with the label. Large pixels are dark."""
     ax = _axes(ax)
-    gap, side = 14, math.isqrt(images.shape[-1])
+    gap, side = 14, side_of(images)
     ax.imshow(_tiles(images, columns, gap), cmap="gray_r", interpolation="nearest")
     for i, (label, prediction) in enumerate(zip(labels.tolist(), predictions.tolist(), strict=True)):
         left, top = (i % columns) * (side + gap), (i // columns) * (side + gap)
@@ -172,10 +172,8 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def _tiles(images: Tensor, columns: int, gap: int) -> np.ndarray:
-    """(N, side * side) -> one picture, NaN (drawn as nothing) between and behind the tiles."""
-    side, rows = math.isqrt(images.shape[-1]), math.ceil(len(images) / columns)
-    if images.dim() != 2 or side * side != images.shape[1]:
-        raise ValueError(f"expected square images in rows, (N, side * side), got shape {tuple(images.shape)}")
+    """(N, side * side) -> one picture of tiles with NaN, which is not drawn, in the gaps."""
+    side, rows = side_of(images), math.ceil(len(images) / columns)
     tiles = torch.full((rows * columns, side + gap, side + gap), torch.nan)
     tiles[: len(images), :side, :side] = images.detach().cpu().float().reshape(-1, side, side)
     tiles = tiles.reshape(rows, columns, side + gap, side + gap).transpose(1, 2)

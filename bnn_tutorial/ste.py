@@ -4,8 +4,8 @@ The derivative of `sign` is 0 wherever it exists, so back-propagation through it
 estimator (STE) keeps the sign in the forward pass and takes the gradient of a *surrogate*, a function that has one:
 both stand in one line, `straight_through(sign(x), surrogate(x))`.
 
-Unless they say otherwise, the functions take a floating-point tensor of any shape, finite, and return one of the same
-shape, dtype and device with values in {-1, +1}, never 0. Anything else than a floating-point tensor is a `TypeError`.
+Unless they say otherwise, the functions take a finite floating-point tensor of any shape and return one of the same
+shape, dtype and device with values in {-1, +1}, never 0. Anything else is a `TypeError`.
 """
 
 import math
@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_positive
+
 
 def sign(x: Tensor) -> Tensor:
     r"""The sign, with sign(±0) = +1, and its true derivative, 0. A network of these cannot learn.
 
-    q(x) = +1 if x >= 0, else -1, which is 2 floor(clip(x, -1, 0)) + 1; dq/dx = 0. (Julia's and PyTorch's `sign(0)` is
-    0, which one bit cannot hold.)
+    q(x) = +1 if x >= 0, else -1; dq/dx = 0. In Julia and PyTorch `sign(0)` is 0, which one bit cannot hold.
 
     Examples:
         >>> x = torch.tensor([-2.0, -0.0, 0.5], requires_grad=True)
@@ -35,7 +36,7 @@ def sign(x: Tensor) -> Tensor:
 
 
 def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
-    """The values of `forward` with the gradient of `backward`, a tensor of its shape: what estimators consist of.
+    """The values of `forward` with the gradient of `backward`, a tensor of the same shape.
 
     `backward - backward.detach()` is 0, so it adds nothing, but its gradient is that of `backward`.
 
@@ -50,9 +51,7 @@ def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
 
 
 def sign_ste(x: Tensor) -> Tensor:
-    r"""The straight-through estimator (STE): sign forward, identity backward.
-
-    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 1.
+    r"""The straight-through estimator (STE): q(x) = sign(x), surrogate dq/dx = 1.
 
     Examples:
         >>> x = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
@@ -61,7 +60,7 @@ def sign_ste(x: Tensor) -> Tensor:
         >>> y.tolist(), x.grad.tolist()
         ([-1.0, 1.0, 1.0], [1.0, 1.0, 1.0])
 
-    Source: Hinton 2012, as told by Bengio, Léonard, Courville 2013 (arXiv 1308.3432); `sign_STE` in Bender.
+    Source: Hinton 2012, in Bengio, Léonard, Courville 2013 (arXiv 1308.3432); `sign_STE` in Bender.
     """
     _check_float(x)
     z = x.clone()  # a copy: the gradient passes through it as it is
@@ -71,9 +70,9 @@ def sign_ste(x: Tensor) -> Tensor:
 
 
 def clipped_sign_ste(x: Tensor, clip: float = 1.0) -> Tensor:
-    r"""The clipped STE: the gradient passes only where |x| is at most `clip`, which must be positive.
+    r"""The clipped STE: q(x) = sign(x), surrogate dq/dx = 1 if |x| <= clip, else 0.
 
-    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 1 if |x| <= clip, else 0: the slope of x clipped to [-clip, clip].
+    `clip` must be positive. The surrogate is x clipped to [-clip, clip].
 
     Examples:
         >>> torch.func.vmap(torch.func.grad(clipped_sign_ste))(torch.tensor([-2.0, 0.0, 1.0]))
@@ -85,9 +84,9 @@ def clipped_sign_ste(x: Tensor, clip: float = 1.0) -> Tensor:
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    r"""A sigmoid of straight lines, in [0, 1]: the probability that `stochastic_sign_ste` returns +1.
+    r"""A sigmoid made of straight lines, in [0, 1]: the probability that `stochastic_sign_ste` returns +1.
 
-    p(x) = clip((x + 1) / 2, 0, 1); dp/dx = 1/2 if |x| <= 1, else 0. (The slope of PyTorch's `hardsigmoid` is 1/6.)
+    p(x) = clip((x + 1) / 2, 0, 1); dp/dx = 1/2 if |x| <= 1, else 0. PyTorch's `hardsigmoid` has the slope 1/6.
 
     Examples:
         >>> hard_sigmoid(torch.tensor([-3.0, -0.5, 0.0, 3.0])).tolist()
@@ -100,11 +99,10 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None, clip: float = math.inf) -> Tensor:
-    r"""A random sign: +1 with probability p = hard_sigmoid(x), else -1; the identity backward, or a window.
+    r"""A random sign: +1 with probability hard_sigmoid(x), else -1; surrogate dq/dx = 1 if |x| <= clip, else 0.
 
-    E[q(x)] = clip(x, -1, 1), of which clip=1 passes back the slope; surrogate dq/dx = 1 if |x| <= clip, else 0. The
-    random numbers come from `generator`, default PyTorch's global one; in `eval` mode the layers take the more probable
-    value instead, sign(x) (`most_likely`).
+    The mean of q(x) is x clipped to [-1, 1]; with clip=1 the gradient is the slope of that mean. The random numbers
+    come from `generator`, by default PyTorch's global one. In `eval` mode the layers take sign(x) (`most_likely`).
 
     Examples:
         >>> stochastic_sign_ste(torch.tensor([-1.5, 0.0, 0.0, 0.0, 1.5]), torch.Generator().manual_seed(0)).tolist()
@@ -118,9 +116,7 @@ def stochastic_sign_ste(x: Tensor, generator: torch.Generator | None = None, cli
 
 
 def tanh_sign(x: Tensor) -> Tensor:
-    r"""Sign forward, the derivative of tanh backward.
-
-    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 1 - tanh²(x).
+    r"""q(x) = sign(x), surrogate dq/dx = 1 - tanh²(x), the derivative of tanh.
 
     Examples:
         >>> torch.func.vmap(torch.func.grad(tanh_sign))(torch.tensor([-20.0, 0.0]))
@@ -133,10 +129,9 @@ def tanh_sign(x: Tensor) -> Tensor:
 
 
 def approx_sign(x: Tensor) -> Tensor:
-    r"""Sign forward, the derivative of a piecewise parabola backward: a triangle.
+    r"""q(x) = sign(x), surrogate dq/dx = 2 - 2|x| if |x| <= 1, else 0: a triangle.
 
-    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = 2 - 2|x| if |x| <= 1, else 0: the slope of c (2 - |c|), where c is x
-    clipped to [-1, 1].
+    The surrogate is c (2 - |c|), where c is x clipped to [-1, 1].
 
     Examples:
         >>> torch.func.vmap(torch.func.grad(approx_sign))(torch.tensor([-2.0, 0.0, 0.5]))
@@ -150,10 +145,9 @@ def approx_sign(x: Tensor) -> Tensor:
 
 
 def swish_sign(x: Tensor, beta: float = 5.0) -> Tensor:
-    r"""Sign forward, the derivative of SignSwish backward: a bump with negative shoulders; its steepness β is positive.
+    r"""q(x) = sign(x), surrogate dq/dx = β (2 - βx tanh(βx/2)) / (1 + cosh βx): a bump with negative shoulders.
 
-    q(x) = +1 if x >= 0, else -1; surrogate dq/dx = β (2 - βx tanh(βx/2)) / (1 + cosh βx), the slope of
-    2σ(βx) (1 + βx σ(-βx)) - 1, where σ is the sigmoid.
+    The steepness β must be positive. The surrogate is 2σ(βx) (1 + βx σ(-βx)) - 1, SignSwish, where σ is the sigmoid.
 
     Examples:
         >>> torch.func.vmap(torch.func.grad(swish_sign))(torch.tensor([-1e30, 0.0]))
@@ -162,7 +156,7 @@ def swish_sign(x: Tensor, beta: float = 5.0) -> Tensor:
     Source: BNN+ (Darabi et al. 2018, arXiv 1812.11800).
     """
     _check_float(x)
-    _check_positive("beta", beta)
+    check_positive("beta", beta)
     u = (beta * x).clamp(-1000, 1000)  # further out the slope is 0 anyway, and infinity times 0 would be NaN
     return straight_through(forward=sign(x), backward=2 * torch.sigmoid(u) * (1 + u * torch.sigmoid(-u)))
 
@@ -188,18 +182,18 @@ SIGNS = (sign, sign_ste, clipped_sign_ste, tanh_sign, approx_sign, swish_sign)  
 
 
 def most_likely(estimator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The rule for evaluation: `sign_ste` for the stochastic sign (or a `functools.partial` of it), else the estimator.
+    """What an estimator becomes in evaluation: `sign_ste` for the stochastic sign, else the estimator itself.
 
-    P(+1) >= 1/2 exactly where x >= 0, so the more probable value is the sign.
+    The sign is the more probable value of the two. A `functools.partial` of the stochastic sign counts as one, too.
     """
     function = estimator.func if isinstance(estimator, partial) else estimator
     return sign_ste if function is stochastic_sign_ste else estimator
 
 
 def _window(x: Tensor, clip: float) -> Tensor:
-    """x clipped to [-clip, clip], slope 1 where |x| <= clip; PyTorch's is 0 at the edges, so these lie beyond."""
+    """x clipped to [-clip, clip], slope 1 where |x| <= clip. PyTorch's slope is 0 at the edges, so these lie beyond."""
     _check_float(x)
-    _check_positive("clip", clip)
+    check_positive("clip", clip)
     edge = clip * (1 + torch.finfo(x.dtype).eps)
     return F.hardtanh(x, -edge, edge)  # its backward pass is many times as fast as that of `clamp`
 
@@ -208,8 +202,3 @@ def _check_float(x: Tensor) -> None:
     if not (isinstance(x, Tensor) and x.is_floating_point()):
         came = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"expected a floating-point tensor, got {came}: convert it, for example with x.float()")
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")

@@ -18,8 +18,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
+from .checks import is_whole
 from .data import LabelledImages, as_tensor, load_mnist, scale_pixels
-from .layers import clamp_, eval_mode, is_whole, latent_weights
+from .layers import clamp_, eval_mode, latent_weights
 from .losses import Loss, cross_entropy
 from .models import tutorial_mlp
 from .optimisers import adam
@@ -35,27 +36,26 @@ class TrainConfig:
     Attributes:
         epochs: passes over the training set.
         learning_rate: of the optimizer.
-        batch_size: images a step.
-        clamp: when the latent weights that are trained are clamped to [-1, 1]: "epoch": after each epoch, before its
-            evaluation; "step": after each step; None: never.
-        schedule: `(optimizer, steps of the whole training) -> scheduler`, stepped after each batch: for example
-            `torch.optim.lr_scheduler.CosineAnnealingLR`; None: the learning rate stays.
+        batch_size: images per step, at most.
+        clamp: the latent weights to [-1, 1], after each "step", at the end of each "epoch" or, with None, never.
+        schedule: `(optimizer, total steps) -> scheduler`, stepped after each batch, for example
+            `torch.optim.lr_scheduler.CosineAnnealingLR`; None keeps the learning rate.
         loss: `(logits, targets) -> mean over the images`, see `Loss`.
         optimizer: `(model, learning_rate) -> torch.optim.Optimizer`.
-        augment: None, or `pixels -> pixels`, (N, pixels) float in [0, 1], for each batch: for example `random_affine`.
-        teacher: None, or a trained network whose softmax(logits / temperature), its soft targets, replace the labels:
+        augment: None, or `pixels -> pixels`, (N, pixels) float in [0, 1], for each batch, for example `random_affine`.
+        teacher: None, or a trained network whose soft targets, softmax(logits / temperature), replace the labels:
             knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). It is moved to the device of the training,
-            run in `eval` mode and not trained.
-        temperature: the training loss sees the logits, the teacher's and the student's, divided by it.
-        score_images: how many training images, the first ones, `loss_train` and `acc_train` are taken over; None: all.
+            runs in `eval` mode and is not trained.
+        temperature: the training loss divides all logits by it, the teacher's too.
+        score_images: `loss_train` and `acc_train` are taken over so many training images, the first ones; None: all.
         seed: of the initial weights, the order of the images and everything random in the network.
-        device: "cpu", "cuda", ...; None chooses CUDA where there is one, else the CPU.
+        device: "cpu", "cuda", ...; None takes CUDA if there is any, else the CPU.
     """
 
     epochs: int = 10
     learning_rate: float = 3e-4
     batch_size: int = 64
-    clamp: str | None = "epoch"  # the tutorial's habit; BinaryConnect clamps at each step
+    clamp: str | None = "epoch"  # as in the tutorial; BinaryConnect clamps after each step
     schedule: Callable[[Optimizer, int], LRScheduler] | None = None
     loss: Loss = cross_entropy
     optimizer: Callable[[nn.Module, float], Optimizer] = adam
@@ -100,7 +100,7 @@ def evaluate(
         model: float pixels in [0, 1] -> logits; it stays in the mode that it had.
         images: (N, pixels) uint8, on any device, at least one.
         labels: (N,) int64.
-        batch_size: images at a time; it bounds the memory and does not change the result.
+        batch_size: images at a time; it limits the memory and does not change the result.
         loss: as in `TrainConfig`.
     """
     images, labels = as_tensor(images), as_tensor(labels)
@@ -124,32 +124,30 @@ def train(
 ) -> tuple[pd.DataFrame, nn.Module]:
     """Train a network and evaluate it after each epoch: `train` in Bender's tutorial.
 
-    The same settings and seed give the same table on the same machine with the same version of PyTorch and the same
-    number of threads (`torch.set_num_threads`). Another number of threads sums in another order, and soon a sign flips:
-    the table is another one, as with another seed. On a GPU some gradients are summed in no fixed order.
+    The same settings and seed give the same table on the same machine, with the same PyTorch and the same number of
+    threads (`torch.set_num_threads`). With another number of threads sums are rounded differently, soon a sign flips,
+    and the table differs as much as with another seed. On a GPU some gradients are summed in no fixed order.
 
-    Ctrl-C ends the training: the table then holds the epochs that were completed, and the model is as it was after the
-    last of them; in the first epoch it is a `KeyboardInterrupt`.
+    Parameters that need no gradient do not change. If the network as a whole is in training mode, modules in `eval`
+    mode stay in it, so their batch norm does not change. If it is in `eval` mode, all modules are put into training
+    mode except those whose parameters are all frozen.
 
-    Frozen parts stay as they are. Parameters that need no gradient are neither moved nor clamped, and a module that is
-    in `eval` mode while the network as a whole is in training mode stays in it, so that its batch norm does not move.
-    A network that is in `eval` mode as a whole is put into training mode, but for the modules whose parameters are all
-    frozen.
+    Ctrl-C ends the training after the last complete epoch: the table and the model are as they were then. In the first
+    epoch it is a `KeyboardInterrupt`.
 
     Args:
         config: default `TrainConfig()`, the tutorial's settings.
         data: default `load_mnist()`.
-        model: default `tutorial_mlp()`, its initial weights from the seed; a given one is trained in place. The pixels
-            are given to it in the type of its parameters.
+        model: trained in place, with pixels in the type of its parameters; default `tutorial_mlp()`.
         progress: whether to show a bar.
 
     Returns:
-        The history, a row an epoch, and the trained network, on the device of the training. Columns:
+        The history and the trained network, on the device of the training. The history has a row for each epoch:
 
         - `epoch`: from 1;
         - `loss_train`, `loss_test`: against the labels, in nats with the default loss;
         - `acc_train`, `acc_test`: shares in [0, 1];
-        - `flip_ratio`: share of the binary weights whose sign is not that of the epoch's start; NaN without any;
+        - `flip_ratio`: the share of binary weights whose sign differs from the epoch's start; NaN if there are none;
         - `seconds`: of training, without evaluation.
 
     Raises:
@@ -157,23 +155,19 @@ def train(
     """
     import pandas as pd
 
-    config = config or TrainConfig()
-    data = load_mnist() if data is None else data
+    config, data = config or TrainConfig(), data or load_mnist()
     if model is None:
         model = tutorial_mlp(generator=torch.Generator().manual_seed(config.seed))
     check_fit(config, data, model)
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    start_training_mode(model.to(device))
-    pixels = pixels_for(model, data.train_images)  # 188 MB for the whole of MNIST, or each step would make them again
-    targets = targets_of(config, pixels, data.train_labels.to(device))
-    steps = config.epochs * math.ceil(len(pixels) / config.batch_size)
-    optimizer = config.optimizer(model, config.learning_rate)
+    model.to(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    batches = Batches(config, pixels_for(model, data.train_images), data.train_labels)
+    optimizer, steps = config.optimizer(model, config.learning_rate), config.epochs * len(batches)
     scheduler = config.schedule and config.schedule(optimizer, steps)
-    order, rows, kept = torch.Generator().manual_seed(config.seed), [], None
-    with seeded(config.seed, device), tqdm(total=steps, unit="step", disable=not progress) as bar:
+    rows, kept = [], {}
+    with seeded(config.seed, batches.pixels.device), tqdm(total=steps, unit="step", disable=not progress) as bar:
         try:
             for epoch in range(1, config.epochs + 1):
-                work = train_epoch(config, model, batches(config, pixels, targets, order), optimizer, scheduler, bar)
+                work = train_epoch(config, model, batches, optimizer, scheduler, bar)
                 row = {"epoch": epoch} | score(config, data, model) | work
                 rows, kept = [*rows, row], copy.deepcopy(model.state_dict())
                 bar.set_postfix(epoch=epoch, acc_test=f"{row['acc_test']:.3f}")
@@ -188,7 +182,8 @@ def train(
 def train_epoch(
     config: TrainConfig, model: nn.Module, batches: Iterable, optimizer, scheduler, bar
 ) -> dict[str, float]:
-    """A step for each batch, (pixels, targets): the columns `flip_ratio` and `seconds` of the table."""
+    """A step for each batch, (pixels, targets); returns the columns `flip_ratio` and `seconds` of the table."""
+    start_training_mode(model)
     weights, signs, start = latent_weights(model), signs_of(model), time.perf_counter()
     for x, y in batches:
         loss = config.loss(model(x) / config.temperature, y)
@@ -206,21 +201,26 @@ def train_epoch(
     return {"flip_ratio": flip_ratio, "seconds": time.perf_counter() - start}
 
 
-def batches(config: TrainConfig, pixels: Tensor, targets: Tensor, order: torch.Generator) -> Iterator:
-    """One pass over the images in a new order."""
-    permutation = torch.randperm(len(pixels), generator=order).to(pixels.device)
-    # Equal parts instead of full batches and a rest: no step is noisier than the others.
-    for batch in permutation.tensor_split(math.ceil(len(pixels) / config.batch_size)):
-        x, y = pixels.index_select(0, batch), targets.index_select(0, batch)
-        if config.augment is not None:
-            x = config.augment(x)
-            y = y if config.teacher is None else soft_targets(config, x)  # of the images as they are now
-        yield x, y
+class Batches:
+    """What a `DataLoader` gives, from images that are in memory: (pixels, targets), in a new order each time."""
 
+    def __init__(self, config: TrainConfig, pixels: Tensor, labels: Tensor):
+        soft = config.teacher is not None and config.augment is None  # else the teacher sees each augmented image
+        self.config, self.pixels = config, pixels  # 188 MB for MNIST, instead of conversions at each step
+        self.targets = soft_targets(config, pixels) if soft else labels.to(pixels.device)
+        self.order = torch.Generator().manual_seed(config.seed)
 
-def targets_of(config: TrainConfig, pixels: Tensor, labels: Tensor) -> Tensor:
-    """The labels; or what the teacher says, once and for all, if the images are not augmented."""
-    return labels if config.teacher is None or config.augment else soft_targets(config, pixels)
+    def __len__(self) -> int:
+        return math.ceil(len(self.pixels) / self.config.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        permutation = torch.randperm(len(self.pixels), generator=self.order).to(self.pixels.device)
+        for batch in permutation.tensor_split(len(self)):  # equal parts, so that no step is noisier than the others
+            x, y = self.pixels.index_select(0, batch), self.targets.index_select(0, batch)
+            if self.config.augment is not None:
+                x = self.config.augment(x)
+                y = y if self.config.teacher is None else soft_targets(self.config, x)
+            yield x, y
 
 
 def soft_targets(config: TrainConfig, pixels: Tensor) -> Tensor:
@@ -232,15 +232,15 @@ def soft_targets(config: TrainConfig, pixels: Tensor) -> Tensor:
 
 
 def score(config: TrainConfig, data: LabelledImages, model: nn.Module) -> dict[str, float]:
-    """Losses and accuracies on the training and the test set: the table's columns."""
-    images, labels = (part[: config.score_images] for part in (data.train_images, data.train_labels))
+    """The columns of the table with losses and accuracies on the training and the test set."""
+    images, labels = data.train_images[: config.score_images], data.train_labels[: config.score_images]
     loss_train, acc_train = evaluate(model, images, labels, loss=config.loss)
     loss_test, acc_test = evaluate(model, data.test_images, data.test_labels, loss=config.loss)
     return {"loss_train": loss_train, "loss_test": loss_test, "acc_train": acc_train, "acc_test": acc_test}
 
 
 def signs_of(model: nn.Module) -> Tensor:
-    """True for each binary weight that is +1, in one vector; empty without binary layers."""
+    """Whether each binary weight is +1, as one vector, which is empty without binary layers."""
     signs = [w.detach().flatten() >= 0 for w in latent_weights(model)]
     return torch.cat(signs) if signs else torch.empty(0, dtype=torch.bool)
 
@@ -251,12 +251,12 @@ def pixels_for(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _first_parameter(model: nn.Module) -> Tensor:
-    """It stands for the device and the type of all; of a model without any, those of a new tensor."""
+    """A tensor with the device and type of the parameters, or of new tensors if the model has none."""
     return next(model.parameters(), torch.empty(0))
 
 
 def start_training_mode(model: nn.Module) -> None:
-    """A network that is in `eval` mode as a whole trains, but for frozen modules; any other keeps the modes it has."""
+    """If the whole network is in `eval` mode, `model.train()` but for frozen modules; else leave all as they are."""
     if model.training:
         return
     model.train()
@@ -268,8 +268,8 @@ def start_training_mode(model: nn.Module) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Dropout takes no generator, so the global ones, of CPU and GPU, are seeded inside and given back as they were."""
-    # Not with `seed` itself, from which the network's start was drawn: the first noise would repeat it.
+    """Seed the global generators of CPU and GPU inside the block, since dropout uses no other, and restore them."""
+    # Not with `seed` itself: the noise would repeat the numbers from which the initial weights were drawn.
     noise = int(torch.randint(2**63 - 1, (), generator=torch.Generator().manual_seed(seed)))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(noise)
@@ -277,7 +277,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def check_fit(config: TrainConfig, data: LabelledImages, model: nn.Module) -> None:
-    """Run one image through the networks before the training starts, and compare the labels with what comes out."""
+    """Run one image through the networks before the training starts, and compare the labels with their outputs."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"the model, {type(model).__name__}, has no parameters to train")
     labels = torch.cat([data.train_labels, data.test_labels])

@@ -163,7 +163,7 @@ print(len(bnn.train(bnn.TrainConfig(epochs=2), data, bnn.binary_mlp((2, 2)), pro
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert out.stdout.splitlines() == [
-        "MNIST lies in an .xz file, and this Python was built without lzma: use another one", "2"
+        "MNIST is an .xz file, and this Python was built without lzma: use another one", "2"
     ], out.stderr  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def test_a_set_that_torchvision_does_not_have_is_refused(tmp_path):
 def test_a_file_cut_short_is_refused(tmp_path):
     file = place(tmp_path) / "t10k-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"FashionMNIST in .* can neither be read nor downloaded .*: if its own files"):
+    with pytest.raises(ValueError, match=r"FashionMNIST in .* can neither be read nor downloaded .*: if its files"):
         bnn.load_images("FashionMNIST", tmp_path)
 
 

@@ -55,8 +55,8 @@ def test_what_is_no_such_table_is_refused(wrong, message, model):
 @pytest.mark.parametrize(
     ("low", "high", "message"),
     [
-        ([0.0, 1.0], [1.0], r"\(features,\) each, got \(2,\) and \(1,\)"),
-        ([0.0, 1.0], [1.0, 1.0], r"low < high for each feature, not so for features \[1\]"),
+        ([0.0, 1.0], [1.0], r"must both be \(features,\), got \(2,\) and \(1,\)"),
+        ([0.0, 1.0], [1.0, 1.0], r"with low < high, not so for features \[1\]"),
         ([0.0, np.nan], [1.0, 1.0], r"features \[1\]"),
         ([-np.inf], [np.inf], r"features \[0\]"),
     ],

@@ -6,7 +6,8 @@ import pytest
 from unicorn import UC_MODE_MCLASS
 
 from study.rivals.chip import emulator
-from study.rivals.chip.__main__ import RESULTS, RIVALS, SMALL, W1A8, count, jobs, main
+from study.rivals.chip.__main__ import RESULTS, main
+from study.rivals.chip.counts import RIVALS, SMALL, W1A8, count, jobs
 from study.rivals.chip.emulator import CORES, Chip, compile_for
 from study.rivals.chip.rivals import Rival
 

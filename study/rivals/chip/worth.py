@@ -19,7 +19,7 @@ from bnn_tutorial import packed
 from study.images import images
 from study.worth_28x28 import RECIPES
 
-from .__main__ import measure
+from .counts import measure
 from .rivals import Rival
 
 RESULTS = Path(__file__).parents[2] / "results" / "chip_worth.csv"
