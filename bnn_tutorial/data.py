@@ -46,7 +46,15 @@ class LabelledImages:
 
 def as_tensor(x: Tensor | np.ndarray) -> Tensor:
     """A tensor as it is; of an array of NumPy, or a list, a copy."""
-    return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
+    if isinstance(x, Tensor):
+        return x
+    array = np.array(x)
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))  # this machine's order of bytes
+    except TypeError as error:
+        raise ValueError(
+            f"expected a tensor or an array of numbers, got {type(x).__name__} of {array.dtype}"
+        ) from error
 
 
 def load_mnist() -> LabelledImages:

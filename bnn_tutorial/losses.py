@@ -6,6 +6,7 @@ soft targets that a teacher gives.
 
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,7 +50,7 @@ def squared_hinge(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
     Source: BinaryConnect, section 3 (Courbariaux et al. 2015, arXiv 1511.00363): there an L2-SVM.
     """
     if not targets.is_floating_point():
-        targets = F.one_hot(targets, logits.shape[1]).to(logits)
+        targets = torch.zeros_like(logits).scatter(1, targets[:, None], 1)  # `one_hot` cannot be transformed by vmap
     margins = 1 - (2 * targets - 1) * _scaled(logits, scale)
     return margins.clamp(min=0).square().sum(dim=1).mean()
 
