@@ -137,15 +137,15 @@ def test_a_damaged_file_is_refused_in_words(page, name):
 
 
 @pytest.mark.parametrize(
-    ("browser", "network", "reason"),
+    ("browser_has", "network", "reason"),
     [
         ("delete window.DecompressionStream", None, "this browser cannot unpack files; those since 2023 can"),
         ("", lambda route: route.abort(), "the host cannot be reached"),
         ("", lambda route: route.fulfill(status=404), f"the server answered 404 for {NGRAMS.name}"),
     ],
 )
-def test_the_reason_is_told_why_it_cannot_write(page, browser, network, reason):
-    page.add_init_script(browser)
+def test_the_reason_is_told_why_it_cannot_write(page, browser_has, network, reason):
+    page.add_init_script(browser_has)
     if network:
         page.route(f"**/{NGRAMS.name}", network)
     page.goto("write/")
