@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     description = "Train the tutorial's network on MNIST, print its table beside the Julia tutorial's, save the plots."
     parser = argparse.ArgumentParser(prog="python -m bnn_tutorial", description=description)
     parser.add_argument("--epochs", type=int, default=defaults.epochs, help="passes over the data (%(default)s)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="the same seed, the same table (%(default)s)")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of everything random (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("build"), metavar="FOLDER", help="for plots (%(default)s)")
     options = parser.parse_args(arguments)
     files = {name: options.output / name for name in ("history.csv", *(f"{name}.png" for name in PLOTS))}

@@ -48,7 +48,13 @@ class LabelledImages:
 
 def as_tensor(x: Tensor | np.ndarray) -> Tensor:
     """A tensor as it is; a NumPy array or a list as a copy."""
-    return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
+    if isinstance(x, Tensor):
+        return x
+    array = np.array(x)
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))  # in this machine's byte order
+    except TypeError as error:
+        raise ValueError(f"expected numbers, got {type(x).__name__} of {array.dtype}") from error
 
 
 def load_mnist() -> LabelledImages:

@@ -150,7 +150,7 @@ def quantised_weights(weight: Tensor, bits: int = 8) -> KeptWeights:
         raise ValueError(f"bits must be a whole number from 1 to 8, got {bits!r}")
     step = MAX_STEPS[bits] * _row_mean(weight.square()).sqrt().clamp(min=_TINY)
     last = 2**bits - 1
-    return KeptWeights(bits, (2 * (weight / step).floor() + 1).clamp(-last, last), step / 2)
+    return KeptWeights(int(bits), (2 * (weight / step).floor() + 1).clamp(-last, last), step / 2)
 
 
 _TINY = 1e-5  # the least scale, so that a row of zeros is not divided by zero

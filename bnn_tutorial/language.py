@@ -47,8 +47,11 @@ def load_shakespeare() -> Plays:
         The oldest hath borne most: we that are young
         Shall never see so much, nor live so long.
     """
-    with tarfile.open(files("bnn_tutorial") / "shakespeare" / "plays.tar.xz") as archive:
-        texts = {play.name.removesuffix(".txt"): archive.extractfile(play).read().decode() for play in archive}
+    try:
+        with tarfile.open(files("bnn_tutorial") / "shakespeare" / "plays.tar.xz", "r:xz") as archive:
+            texts = {play.name.removesuffix(".txt"): archive.extractfile(play).read().decode() for play in archive}
+    except tarfile.CompressionError as error:
+        raise ImportError("the plays lie in an .xz file, and this Python was built without lzma") from error
     rest = [name for name in texts if name not in TO_CHOOSE_BY + TO_REPORT]
     return Plays(*(encode("".join(texts[name] for name in names)) for names in (rest, TO_CHOOSE_BY, TO_REPORT)))
 

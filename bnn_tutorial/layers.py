@@ -139,7 +139,7 @@ class GenDense(_GenLayer):
         check_whole(1, in_features=in_features, out_features=out_features)
         norm = nn.BatchNorm1d(out_features) if normalise else None
         super().__init__((out_features, in_features), activation, forward_map, bias, norm, generator)
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features, self.out_features = int(in_features), int(out_features)  # a file has no numbers of NumPy's
 
     def forward(self, x: Tensor) -> Tensor:
         fits = x.dim() >= 1 if self.norm is None else x.dim() == 2
@@ -189,8 +189,8 @@ class GenConv2d(_GenLayer):
         weight_shape = (out_channels, in_channels, kernel_size, kernel_size)
         norm = nn.BatchNorm2d(out_channels) if normalise else None
         super().__init__(weight_shape, activation, forward_map, bias, norm, generator)
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding, self.pool = stride, padding, pool
+        self.in_channels, self.out_channels, self.kernel_size = map(int, (in_channels, out_channels, kernel_size))
+        self.stride, self.padding, self.pool = map(int, (stride, padding, pool))
 
     def forward(self, x: Tensor) -> Tensor:
         self._refuse_computed_weight()

@@ -5,6 +5,7 @@ Targets are classes, (N,) int64, or probabilities, (N, classes) float with rows 
 
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,6 +50,6 @@ def squared_hinge(logits: Tensor, targets: Tensor, scale: float = 1.0) -> Tensor
     """
     check_positive("scale", scale)
     if not targets.is_floating_point():
-        targets = F.one_hot(targets, logits.shape[1]).to(logits)
+        targets = torch.zeros_like(logits).scatter(1, targets[:, None], 1)  # vmap cannot transform `one_hot`
     margins = 1 - (2 * targets - 1) * (scale * logits)
     return margins.clamp(min=0).square().sum(dim=1).mean()

@@ -172,8 +172,8 @@ def quantised_relu(x: Tensor, bits: int = 8, limit: float = 6.0) -> Tensor:
 
     Source: Jacob et al. 2018, section 3 (arXiv 1712.05877), with ReLU6.
     """
-    if not (bits >= 1 and limit > 0):
-        raise ValueError(f"expected at least 1 bit and a positive limit, got {bits!r} and {limit!r}")
+    if not (bits >= 1 and bits % 1 == 0 and limit > 0):
+        raise ValueError(f"expected whole bits, at least 1, and a positive limit, got {bits!r} and {limit!r}")
     clipped, step = x.clamp(0, limit), limit / (2**bits - 1)
     return straight_through((clipped / step).round() * step, clipped)
 

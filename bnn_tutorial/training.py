@@ -100,7 +100,7 @@ def evaluate(
         model: float pixels in [0, 1] -> logits; it stays in the mode that it had.
         images: (N, pixels) uint8, on any device, at least one.
         labels: (N,) int64.
-        batch_size: images at a time; it limits the memory and does not change the result.
+        batch_size: images at a time; it limits the memory, and changes nothing but the rounding of the loss.
         loss: as in `TrainConfig`.
     """
     images, labels = as_tensor(images), as_tensor(labels)

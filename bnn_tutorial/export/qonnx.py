@@ -22,7 +22,7 @@ from .. import ste
 from ..forward_maps import conv2d, kept_weights, linear
 from ..layers import BinaryInput, GenConv2d, GenDense, QuantisedInput
 from ..packed.files import replace
-from ..packed.folding import codes_of
+from ..packed.folding import _numbers, _of_norm, codes_of
 
 DOMAIN = "qonnx.custom_op.general"
 
@@ -107,8 +107,8 @@ class _Graph:
             self._node("MaxPool", kernel_shape=[layer.pool] * 2, strides=[layer.pool] * 2)
         if (norm := layer.norm) is not None:
             names = ("weight", "bias", "running_mean", "running_var")
-            numbers = [self._constant(name, getattr(norm, name)) for name in names]
-            self._node("BatchNormalization", *numbers, epsilon=norm.eps)
+            constants = [self._constant(*pair) for pair in zip(names, _of_norm(norm), strict=True)]
+            self._node("BatchNormalization", *constants, epsilon=norm.eps)
         self._activate(layer.activation)
 
     def _activate(self, activation) -> None:
@@ -145,7 +145,7 @@ class _Graph:
         self.value = name
 
     def _constant(self, name: str, value: torch.Tensor | Array | float) -> str:
-        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        array = _numbers(value) if isinstance(value, torch.Tensor) else np.asarray(value)
         array = array if array.dtype.kind == "i" else array.astype(np.float32)
         name = f"{name}_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))

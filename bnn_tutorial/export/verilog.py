@@ -364,7 +364,7 @@ def _number(bits: Array) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", type=Path, help="a packed network, what `PackedNetwork.save` wrote")
     parser.add_argument("--at-once", type=int, help="inputs at a clock; then the neurons come one after the other")
     parser.add_argument("--output", type=Path, help="the Verilog file; default: beside it, with the suffix .v")

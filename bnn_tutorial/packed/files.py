@@ -18,6 +18,7 @@ import math
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace as replace_fields
 from fractions import Fraction
 from pathlib import Path
@@ -97,20 +98,21 @@ def write(path: Path, network: Folded, provenance: dict) -> None:
 
 def replace(path: str | Path, content: bytes) -> None:
     """Write beside the file first, and then move, so that a reader never sees half of it, whoever else writes it."""
-    path = Path(path)
-    beside = path.with_name(f".{secrets.token_hex(8)}")
+    target = Path(path).resolve()  # a link stays one
+    beside = target.with_name(f".{secrets.token_hex(8)}")
     try:
         with beside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        beside.replace(target)
     except OSError as error:
         if error.filename:
             error.filename, error.filename2 = str(path), None  # the file that the caller knows
         raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error counts
+            beside.unlink()
 
 
 def read(path: Path) -> tuple[Folded, dict[str, str]]:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -190,9 +191,10 @@ def codes_of(activation: Callable | None) -> tuple[int, float] | None:
     """Of `quantised_relu`, or a `functools.partial` of it: its largest code, and how many codes are 1.0."""
     if getattr(activation, "func", activation) is not ste.quantised_relu:
         return None
-    options = inspect.signature(ste.quantised_relu).bind(None, **getattr(activation, "keywords", {}))
+    options = inspect.signature(ste.quantised_relu).bind(torch.zeros(1), **getattr(activation, "keywords", {}))
     options.apply_defaults()
-    top = 2 ** options.arguments["bits"] - 1
+    ste.quantised_relu(*options.args)  # says what is wrong with them
+    top = 2 ** int(options.arguments["bits"]) - 1
     return top, top / options.arguments["limit"]
 
 
@@ -206,10 +208,19 @@ def _batch_norm(layer: GenDense | GenConv2d) -> list[Array]:
     ones, norm = np.ones(len(layer.weight)), layer.norm
     if norm is None:
         return [0 * ones, ones, ones, 0 * ones if layer.bias is None else _numbers(layer.bias)]
-    gamma, beta = (0 * ones + k if p is None else _numbers(p) for k, p in ((1, norm.weight), (0, norm.bias)))
+    gamma, beta, mean, variance = _of_norm(norm)
     with np.errstate(invalid="ignore"):  # `fold` refuses what is not finite
-        sigma = np.sqrt(_numbers(norm.running_var) + norm.eps)  # rounded exactly, which PyTorch's root is not
-    return [_numbers(norm.running_mean), sigma, gamma, beta]
+        sigma = np.sqrt(variance + norm.eps)  # rounded exactly, which PyTorch's root is not
+    return [mean, sigma, gamma, beta]
+
+
+def _of_norm(norm: nn.Module) -> list[Array]:
+    """γ, β, mean and variance of a batch norm in `eval` mode, (M,) float64 each."""
+    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_mean is None:
+        raise ValueError(f"what normalises a layer must be a batch norm with running statistics, got {norm}")
+    mean, variance = _numbers(norm.running_mean), _numbers(norm.running_var)
+    gamma, beta = (0 * mean + k if p is None else _numbers(p) for k, p in ((1, norm.weight), (0, norm.bias)))
+    return [gamma, beta, mean, variance]
 
 
 class Folded(NamedTuple):
@@ -250,10 +261,11 @@ def fold(model: nn.Sequential) -> Folded:
                 layer, unit = fold_layer(module, unit, of_bytes, number == last)
                 of_bytes = layer.activation == "codes"
                 layers.append(layer)
-            case BinaryInput() if first:
+            case BinaryInput() if first and isinstance(module.threshold, Real):
                 pixels = torch.arange(BYTE + 1, dtype=torch.float64) / BYTE
                 pixel_threshold, unit, of_bytes = int((module(pixels) < 0).sum()), 1.0, False
             case QuantisedInput() if first and shape is None:
+                module = QuantisedInput(module.low, module.high)  # in float32, whatever the model is in now
                 limits = np.stack([module.low.cpu().numpy(), module.high.cpu().numpy()])
             case nn.Unflatten(dim=1) if not layers and shape is None:
                 shape = tuple(module.unflattened_size)
@@ -271,7 +283,7 @@ def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, of_bytes: bool
         if not condition:
             raise ValueError(f"{name}: {reason}")
 
-    activation, norm = layer.activation and ste.most_likely(layer.activation), layer.norm
+    activation = layer.activation and ste.most_likely(layer.activation)
     is_sign, codes = getattr(activation, "func", activation) in ste.SIGNS, codes_of(layer.activation)
     require(weight_bits(layer) < 32, "its forward map keeps real weights: take one that rounds them, as binary_linear")
     if isinstance(layer, GenConv2d):
@@ -286,8 +298,6 @@ def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, of_bytes: bool
     else:
         packable = is_sign or (codes is not None and codes[0] <= BYTE)
         require(packable, "the activation of a hidden layer must be a sign, or quantised_relu of at most 8 bits")
-    statistics = norm is None or (isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is not None)
-    require(statistics, "what normalises it must be a batch norm with running statistics")
     kept, (mean, sigma, gamma, beta) = kept_weights(layer), _batch_norm(layer)
     numbers = _numbers(layer.weight), _numbers(kept.scale), mean, sigma, gamma, beta
     finite = all(np.isfinite(n).all() for n in numbers) and (sigma > 0).all()

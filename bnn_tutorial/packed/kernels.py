@@ -34,6 +34,7 @@ T = TypeVar("T")
 WORD = 64  # signs in a word
 ROWS, NEURONS = 8, 16  # of a tile
 FEW = 16  # rows for which it does not pay to ask oneDNN
+PROCESS = os.getpid()
 
 
 def pack_bits(bits: Array) -> Array:
@@ -59,7 +60,9 @@ def spread(run: Callable[[Array], T], x: Array, rows: int) -> list[T]:
     """[run(chunk), ...] of so many rows each, on as many threads as PyTorch is allowed."""
     chunks = [x[i : i + rows] for i in range(0, max(1, len(x)), rows)]
     threads = min(torch.get_num_threads(), len(chunks))
-    return [*map(run, chunks)] if threads == 1 else [*_pool(os.getpid(), threads).map(run, chunks)]
+    if threads == 1 and os.getpid() == PROCESS:  # PyTorch's own threads do not come along into a forked process
+        return [*map(run, chunks)]
+    return [*_pool(os.getpid(), threads).map(run, chunks)]
 
 
 @cache
@@ -132,7 +135,7 @@ class ByteProducts:
     def __init__(self, levels: Array, of_bytes: bool):
         self.of_bytes, self.inputs, self._odd = of_bytes, levels.shape[1], abs(levels).max() > 127
         weights = (levels >> 1 if self._odd else levels).astype(np.int8)
-        self._few = np.pad(weights, [(0, 0), (0, -self.inputs % 64)])
+        self._few = np.ascontiguousarray(np.pad(weights, [(0, 0), (0, -self.inputs % 64)]))
         self._many = torch.from_numpy(self._few)[:, : self.inputs].T
         self.added = 128 * levels.sum(axis=1, dtype=np.int32) * np.int32(of_bytes)
         self._shift = 128 * weights.sum(axis=1, dtype=np.int32)

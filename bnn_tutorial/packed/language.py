@@ -22,6 +22,7 @@ from safetensors.numpy import save
 from ..forward_maps import kept_weights, linear
 from ..language import ALPHABET, LanguageModel, encode
 from . import files, kernels
+from .folding import _numbers
 from .kernels import _popcount
 
 FORMAT = "bnn_tutorial language model, version 1"  # docs/web/write/model.js reads the same
@@ -75,8 +76,8 @@ class PackedLanguageModel:
                 if kept is None or (kept.levels.abs().max() > 1 if inside else kept.bits != 8):
                     expected = "ternary_linear or centred_binary_linear" if inside else "quantised_linear with 8 bits"
                     raise ValueError(f"{name} has the forward map {layer.forward_map}, expected {expected}")
-                scale = kept.scale.double().reshape(-1).numpy()
-                matrices[name] = Matrix(kept.levels.numpy().astype(np.int16), scale, kept.bits)
+                scale = _numbers(kept.scale).ravel()
+                matrices[name] = Matrix(_numbers(kept.levels).astype(np.int16), scale, kept.bits)
         if any(block.activation_bits != 8 for block in model.blocks):
             raise ValueError(f"expected activation_bits=8, got {model.blocks[0].activation_bits}")
         return cls(matrices, model.heads, model.context, provenance)
@@ -123,7 +124,8 @@ class PackedLanguageModel:
     def tensors(self) -> dict[str, Array]:
         """What the file holds, by name."""
         stored = {f"{name}.weight": files.pack_levels(m.levels, m.bits) for name, m in self.matrices.items()}
-        return stored | {f"{name}.scale": m.scale for name, m in self.matrices.items()}
+        stored |= {f"{name}.scale": m.scale for name, m in self.matrices.items()}
+        return {name: np.ascontiguousarray(tensor) for name, tensor in stored.items()}  # `save` takes memory as it lies
 
     def save(self, path: str | Path) -> None:
         """Write a `safetensors` file."""

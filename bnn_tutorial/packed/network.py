@@ -118,6 +118,9 @@ class PackedNetwork:
         return [list(outputs) for outputs in zip(*chunks, strict=True)]
 
     def _checked(self, examples: Array | torch.Tensor) -> Array:
+        if isinstance(examples, torch.Tensor):
+            examples = examples.detach().cpu()
+            examples = examples.float() if examples.dtype == torch.bfloat16 else examples  # NumPy has none
         x, features = np.asarray(examples), math.prod(self.shape)
         good = x.dtype == np.uint8 if self.limits is None else x.dtype.kind in "fiu"
         if not good or x.ndim != 2 or x.shape[1] != features:

@@ -162,7 +162,7 @@ def widest() -> tuple[tuple[int, str], tuple[int, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=21, help="turns that each contestant takes (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of all (%(default)s)")
     options = parser.parse_args()

@@ -86,7 +86,7 @@ def stock(data: bnn.LabelledImages) -> Callable[[], float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=11, help="turns that each contestant takes (%(default)s)")
     options = parser.parse_args()
 

@@ -116,6 +116,28 @@ def test_summary_counts_a_tied_weight_once():
     assert table.loc["total", ["one_bit_macs", "float_macs"]].tolist() == [0, 4 * 64]
 
 
+def test_summary_counts_a_shared_batch_norm_once():
+    model = bnn.binary_mlp((4, 4, 4, 2))
+    before = bnn.summary(model, (4,)).loc["total", "bytes_now"]
+    model[1].norm = model[0].norm
+    assert bnn.summary(model, (4,)).loc["total", "bytes_now"] == before - 4 * 4 * 4
+
+
+def test_summary_does_not_know_what_a_subclass_computes():
+    class Twice(nn.Linear):
+        def forward(self, x):
+            return super().forward(super().forward(x))
+
+    class Named(nn.Linear):
+        """The same computation."""
+
+    assert bnn.summary(nn.Sequential(Named(4, 4), Twice(4, 4)), (4,))["float_macs"].isna().tolist() == [
+        False,
+        True,
+        True,
+    ]
+
+
 def test_summary_counts_bytes_of_other_types():
     assert bnn.summary(nn.Linear(8, 2).to(torch.bfloat16), (8,)).loc["total", "bytes_now"] == 2 * 18
 

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
+pytestmark = pytest.mark.slow  # five processes that import PyTorch
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "docs" / "larger_than_one_machine.py")
 

@@ -36,6 +36,14 @@ def test_a_label_is_a_share_of_one(logits, loss):
     assert loss(logits, shares).item() == pytest.approx(loss(logits, LABELS).item())
 
 
+@pytest.mark.parametrize("loss", [bnn.cross_entropy, bnn.squared_hinge])
+def test_losses_of_each_image_come_by_vmap(logits, loss):
+    each = torch.func.vmap(lambda z, label: loss(z[None], label[None]))(logits, LABELS)
+    assert each.mean().item() == pytest.approx(loss(logits, LABELS).item())
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        loss(logits, LABELS + 4)
+
+
 def test_squared_hinge_of_shares_asks_for_margins_between(logits):
     shares = torch.softmax(torch.arange(24.0, dtype=torch.float64).reshape(6, 4) / 5, dim=1)
     signs = 2 * shares.numpy() - 1

@@ -1,5 +1,6 @@
 """`python -m bnn_tutorial` as a user types it."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import bnn_tutorial as bnn
 from bnn_tutorial.__main__ import main
 
 ROOT = Path(bnn.__file__).parents[1]
+COMMANDS = [path for path in (ROOT / "bnn_tutorial").rglob("*.py") if "ArgumentParser(" in path.read_text()]
 
 
 def test_command_prints_the_table_beside_benders_and_saves_the_plots(tmp_path, capsys):
@@ -56,6 +58,7 @@ def test_an_output_file_that_cannot_be_written_is_noticed_before_the_training(tm
     assert f"cannot write to {tmp_path}: Is a directory" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # no library is there without docstrings: Python compiles all of them
 def test_the_command_runs_without_docstrings_and_with_a_notebooks_backend(tmp_path):
     code = """
 from bnn_tutorial import __main__ as command, data
@@ -69,6 +72,17 @@ command.main(["--epochs", "1"])
     run = subprocess.run([sys.executable, "-OO", "-c", code], env=environment, **options)
     assert run.returncode == 0, run.stderr
     assert len(list((tmp_path / "build").iterdir())) == 5
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+def test_help_needs_no_docstring(path, monkeypatch, capsys):
+    """As under `python -OO`: what the module's docstring says is missing, and nothing else."""
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    monkeypatch.setattr(module, "__doc__", None)
+    monkeypatch.setattr("sys.argv", ["command", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        module.main()
+    assert "usage" in capsys.readouterr().out
 
 
 def test_help_explains_each_option(capsys):

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import bnn_tutorial as bnn
 
@@ -126,6 +128,26 @@ def test_a_default_type_of_64_bits_is_followed(tiny):
     finally:
         torch.set_default_dtype(torch.float32)
     assert model[0].weight.dtype == torch.float64
+    assert history.notna().all(axis=None)
+
+
+class NoFloat64(TorchDispatchMode):
+    """The CPU as a device without float64, as Apple's GPU is one."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if any(isinstance(x, torch.Tensor) and x.dtype == torch.float64 for x in tree_leaves(result)):
+            raise TypeError(f"{function}: this device has no float64")
+        return result
+
+
+@pytest.mark.parametrize("optimizer", [bnn.adam, bnn.Bop])
+def test_a_device_without_float64_is_enough(tiny, optimizer):
+    model = bnn.binary_convnet((4,), (9,), (10,))
+    settings = {"augment": bnn.random_affine, "teacher": bnn.binary_mlp(), "loss": bnn.squared_hinge}
+    with NoFloat64():
+        history, _ = train(tiny, model, optimizer=optimizer, **settings)
+        bnn.summary(model)
     assert history.notna().all(axis=None)
 
 

@@ -158,13 +158,14 @@ def test_ten_changed_bits_each_change_a_sum(array, mnist_c, mnist, images, tmp_p
         assert found != mnist.sums(few).tolist()
 
 
-TEXT = "a */ b /* net_ INPUTS\nsecond ??/"
+TEXT = "a */ b /* net_ INPUTS\nsecond ??/ \0 \u202e \ud800 é"
 
 
 def test_the_file_says_where_the_network_comes_from_and_cannot_be_broken_by_it(tmp_path):
     network = packed.PackedNetwork.from_model(bnn.binary_mlp((4, 3, 2)).eval(), {"author": TEXT})
     export.to_c(network, tmp_path / "net.c")
-    assert "author: a * / b / * net_ INPUTS\n * second ? ?/\n" in (tmp_path / "net.c").read_text()
+    expected = "author: a * / b / * net_ INPUTS\n * second ? ?/ \\x00 \\u202e \\ud800 é\n"
+    assert expected in (tmp_path / "net.c").read_text()
     zig(*STRICT, "-c", str(tmp_path / "net.c"), "-o", str(tmp_path / "net.o"))
 
 

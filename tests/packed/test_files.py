@@ -19,6 +19,7 @@ from torch import nn
 
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
+from bnn_tutorial.export import to_c
 from bnn_tutorial.packed import PackedNetwork, files
 from bnn_tutorial.packed.folding import Folded
 
@@ -73,9 +74,10 @@ def test_a_file_that_claims_to_be_of_version_2_is_refused(file):
         PackedNetwork.load(file)
 
 
-def test_a_table_keeps_its_limits(tmp_path, generator):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_a_table_keeps_its_limits(tmp_path, generator, dtype):
     model = nn.Sequential(bnn.QuantisedInput([-1.5, 0.0], [2.5, 1e-3]), *bnn.binary_mlp((2, 3, 2), generator=generator))
-    network = PackedNetwork.from_model(model)
+    network = PackedNetwork.from_model(model.to(dtype))
     network.save(tmp_path / "table")
     again = PackedNetwork.load(tmp_path / "table")
     assert content(again) == content(network)
@@ -105,11 +107,33 @@ def test_how_a_weight_lies_in_memory_does_not_reach_the_file(weight, assigned, t
     assert np.array_equal(again.layers[0].levels, np.where(model[0].weight.detach() >= 0, 1, -1))
 
 
-def test_arrays_of_any_order_are_written_alike(file):
-    network = PackedNetwork.load(file)
-    turned = [replace(layer, levels=np.asfortranarray(layer.levels)) for layer in network.layers]
-    PackedNetwork(network.shape, turned, provenance=network.provenance).save(file)
-    assert content(PackedNetwork.load(file)) == content(network)
+@pytest.mark.parametrize("name", ["tutorial", "8 bits", "mixed", "one convolution"])
+def test_arrays_of_any_order_compute_and_are_written_alike(name, subset, generator, tmp_path):
+    network = PackedNetwork.from_model(shaken(NETWORKS[name](generator=generator), generator))
+    layers = [replace(layer, levels=np.asfortranarray(layer.levels)) for layer in network.layers]
+    turned, images = PackedNetwork(network.shape, layers), subset.test_images[:5]
+    assert np.array_equal(turned.sums(images), network.sums(images))  # few rows take other ways than many
+    to_c(network, tmp_path / "net.c")
+    expected = (tmp_path / "net.c").read_text()
+    to_c(turned, tmp_path / "net.c")
+    assert (tmp_path / "net.c").read_text() == expected
+    turned.save(tmp_path / "network")
+    assert content(PackedNetwork.load(tmp_path / "network")) == content(network)
+
+
+def test_numbers_of_numpy_and_sizes_with_a_point_are_written_as_whole_numbers(tmp_path):
+    four, codes = np.int64(4), {"activation": partial(bnn.quantised_relu, bits=np.int64(3))}
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 4, 4)),
+        bnn.GenConv2d(1, four, four, stride=np.int64(2), forward_map=bnn.binary_conv2d, **codes),
+        nn.Flatten(),
+        bnn.GenDense(four, four, forward_map=partial(bnn.quantised_linear, bits=2.0), **codes),
+        DENSE(four, np.int32(2)),
+    )
+    network = PackedNetwork.from_model(model)
+    network.save(tmp_path / "network")
+    assert content(PackedNetwork.load(tmp_path / "network")) == content(network)
+    PackedNetwork.from_model(bnn.binary_mlp(np.array([4, 3, 2]))).save(tmp_path / "network")
 
 
 def test_many_threads_may_save_one_file(file):
@@ -122,11 +146,19 @@ def test_many_threads_may_save_one_file(file):
 
 def test_what_cannot_be_written_is_told_by_the_name_that_the_caller_gave(file):
     network = PackedNetwork.load(file)
-    for path in (file.parent / "nowhere" / "net", file.parent):
+    for path in (file.parent / "nowhere" / "net", file.parent, file / "net"):
         with pytest.raises(OSError, match=str(path)) as error:
             network.save(path)
         assert error.value.filename2 is None
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_link_stays_a_link(file):
+    link = file.with_name("latest")
+    link.symlink_to(file.name)
+    PackedNetwork.from_model(bnn.binary_mlp((4, 2))).save(link)
+    assert link.is_symlink()
+    assert PackedNetwork.load(file).shape == (4,)
 
 
 def test_a_file_is_what_its_documentation_says(file):

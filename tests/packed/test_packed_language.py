@@ -73,6 +73,18 @@ def test_a_saved_model_writes_the_same_and_says_where_it_comes_from(tmp_path):
     assert (loaded.provenance, loaded.bytes) == ({"seed": "0"}, packed.bytes)
 
 
+@pytest.mark.parametrize("forward_map", [bnn.ternary_linear, language.centred_binary_linear])
+def test_types_and_layouts_of_the_weights_do_not_reach_the_file(forward_map, tmp_path):
+    network = model(forward_map).to(torch.bfloat16)
+    for layer in network.modules():
+        if isinstance(layer, bnn.GenDense):
+            layer.weight.data = layer.weight.data.T.contiguous().T
+    packed = PackedLanguageModel.from_model(network)
+    packed.save(tmp_path / "model")
+    loaded = PackedLanguageModel.load(tmp_path / "model")
+    assert all(np.array_equal(loaded.tensors()[name], tensor) for name, tensor in packed.tensors().items())
+
+
 def test_a_changed_byte_is_refused(tmp_path):
     path = tmp_path / "model"
     PackedLanguageModel.from_model(model()).save(path)

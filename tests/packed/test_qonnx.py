@@ -65,6 +65,18 @@ def test_random_networks_give_the_same_logits(name, pixels, tmp_path):
     assert close.mean() >= 0.9  # a sum that float32 rounds to the other side of a threshold changes an image's logits
 
 
+def test_bfloat16_and_norms_without_numbers_of_their_own_are_written(pixels, tmp_path, generator):
+    model = shaken(bnn.binary_mlp((784, 20, 10), generator=generator), generator).to(torch.bfloat16)
+    expected = run(graph(model.float(), tmp_path / "net.onnx", 50), pixels[:50])
+    assert np.array_equal(run(graph(model.to(torch.bfloat16), tmp_path / "net.onnx", 50), pixels[:50]), expected)
+    for own in (True, False):
+        model[0].norm = nn.BatchNorm1d(20, affine=own).eval()
+        logits = run(graph(model.float(), tmp_path / "net.onnx", 50), pixels[:50])
+        expected = logits if own else expected
+    assert np.isfinite(logits).all()
+    assert np.array_equal(logits, expected)
+
+
 @pytest.mark.parametrize("build", [bnn.binary_mlp, bnn.binary_convnet, lambda: bnn.binary_mlp(binary_input=True)])
 def test_its_count_of_work_and_weights_is_ours(build, tmp_path):
     model = build().eval()
@@ -80,12 +92,20 @@ def test_signs_are_bipolar_nodes(tmp_path):
     assert kinds == {"BipolarQuant": 5, "MatMul": 3, "Add": 3}
 
 
+def normed(norm):
+    layer = bnn.GenDense(4, 2)
+    layer.norm = norm
+    return nn.Sequential(layer)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (nn.Sequential(nn.Linear(4, 2)), "expected layers of bnn_tutorial"),
         (nn.Linear(4, 2), "expected layers of bnn_tutorial"),
         (nn.Sequential(nn.Dropout()), "a GenDense among them"),
+        (normed(nn.LayerNorm(2)), "must be a batch norm with running statistics, got LayerNorm"),
+        (normed(nn.BatchNorm1d(2, track_running_stats=False)), "must be a batch norm with running statistics"),
         (nn.Sequential(bnn.GenDense(4, 2), nn.Linear(2, 2)), "expected layers of bnn_tutorial"),
         (nn.Sequential(bnn.GenDense(4, 2, activation=torch.tanh)), "expected a sign, quantised_relu, torch.relu or no"),
         (nn.Sequential(bnn.GenDense(4, 2, forward_map=lambda layer, x: x)), "expected a forward map of weights"),

@@ -37,6 +37,8 @@ def test_the_packed_network_takes_the_table_as_it_is(model, table):
     np.testing.assert_allclose(network.logits(table), expected, rtol=1e-4, atol=1e-4)
     assert np.array_equal(network._checked(table), codes)
     assert np.array_equal(network.predict(table.double().numpy()), network.predict(table))
+    assert np.array_equal(network.predict(table.clone().requires_grad_()), network.predict(table))
+    assert np.array_equal(network.predict(table.bfloat16()), network.predict(table.bfloat16().float()))
 
 
 @pytest.mark.parametrize(

@@ -448,7 +448,7 @@ def test_a_browser_that_cannot_unpack_the_digits_says_so(page, few):
     page.add_init_script("delete window.DecompressionStream")
     press(opened(page, few), "load")
     page.locator(
-        "[data-part=status]", has_text="The digits cannot be loaded: this browser cannot unpack them"
+        "[data-part=status]", has_text="The digits cannot be loaded: this browser cannot unpack files"
     ).wait_for()
 
 

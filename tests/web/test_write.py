@@ -137,6 +137,23 @@ def test_a_damaged_file_is_refused_in_words(page, name):
     assert fault.is_visible()
 
 
+@pytest.mark.parametrize(
+    ("browser_has", "network", "reason"),
+    [
+        ("delete window.DecompressionStream", None, "this browser cannot unpack files; those since 2023 can"),
+        ("", lambda route: route.abort(), "the host cannot be reached"),
+        ("", lambda route: route.fulfill(status=404), f"the server answered 404 for {NGRAMS.name}"),
+    ],
+)
+def test_the_reason_is_told_why_it_cannot_write(page, browser_has, network, reason):
+    page.add_init_script(browser_has)
+    if network:
+        page.route(f"**/{NGRAMS.name}", network)
+    page.goto("write/")
+    page.get_by_role("button", name="Load the model").click()
+    page.locator("[data-part=fault]", has_text=f"This page cannot write now: {reason}.").wait_for(timeout=10_000)
+
+
 @pytest.mark.parametrize(("size", "scheme"), SOME_VIEWS)
 def test_the_loaded_page_fits_and_has_no_fault_of_accessibility(write, size, scheme):
     write_characters(write, 3)

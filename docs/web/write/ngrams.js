@@ -1,9 +1,9 @@
 // The rival: how often each character followed the three before it. Interpolated Witten-Bell, as in `study/language.py`.
 
+import { unzip } from "../engine/gzip.js";
 import { readSafetensors, require } from "../engine/safetensors.js";
 
 const ORDERS = 4;
-const GZIP = [0x1f, 0x8b]; // the first bytes
 
 /**
  * A tree: level 0 has single characters, and what follows each of them stands together in the next level.
@@ -61,11 +61,4 @@ export async function readNGrams(file, characters) {
     return { character, count, first };
   });
   return new NGrams(levels, characters);
-}
-
-/** A server may have unpacked it on the way. @param {Uint8Array<ArrayBuffer>} bytes */
-async function unzip(bytes) {
-  if (!GZIP.every((byte, i) => bytes[i] === byte)) return bytes;
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -158,7 +158,8 @@ function median(values) {
 
 /** @param {string} name of a file beside this one */
 async function load(name) {
-  const response = await fetch(new URL(name, import.meta.url));
+  const response = await fetch(new URL(name, import.meta.url)).catch(() => null);
+  if (!response) throw new FileError("the host cannot be reached");
   if (!response.ok) throw new FileError(`the server answered ${response.status} for ${name}`);
   return new Uint8Array(await response.arrayBuffer());
 }

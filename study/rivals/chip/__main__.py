@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parents[2] / "results" / "chip.csv"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=int, default=10_000, help="of which these are parts (%(default)s)")
     options = parser.parse_args()
     if options.images < 1000 or 10_000 % options.images:

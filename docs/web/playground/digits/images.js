@@ -1,6 +1,7 @@
 // The images to train on: MNIST's, loaded on request, and the reader's own among them.
 
 import { INK, PIXELS } from "../../engine/digit.js";
+import { unzip } from "../../engine/gzip.js";
 import { readSafetensors, require } from "../../engine/safetensors.js";
 
 /**
@@ -13,7 +14,6 @@ import { readSafetensors, require } from "../../engine/safetensors.js";
  */
 
 const FILE = "digits.safetensors.gz";
-const GZIP = [0x1f, 0x8b]; // the first bytes
 const TIMES = 40; // that an own digit is there at most, for one among thousands has no weight
 const RATIO = 4; // images of MNIST to one of the reader's at least
 
@@ -30,14 +30,6 @@ export async function loadDigits() {
     return { images, labels };
   });
   return { train, heldOut };
-}
-
-/** A server may have unpacked it on the way. @param {Uint8Array<ArrayBuffer>} bytes */
-async function unzip(bytes) {
-  if (!GZIP.every((byte, i) => bytes[i] === byte)) return bytes;
-  if (!("DecompressionStream" in globalThis)) throw new Error("this browser cannot unpack them; those since 2023 can");
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /**
