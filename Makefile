@@ -16,7 +16,7 @@ NPM := command -v npm >/dev/null && npm install --no-package-lock --no-audit --n
 
 # Two processes of one thread each: on two cores, two threads in each would take a third longer. The tests of a file stay
 # together, in the order of pyproject.toml.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"
 
