@@ -23,7 +23,7 @@ def valid_name(path: Path, suffix: str) -> Path:
     return path.with_name(f"{name if name[:1].isalpha() else f'net_{name}'}{suffix}")
 
 
-def run(description: str, write: Callable[[PackedNetwork, argparse.Namespace], Path], **options: dict) -> None:
+def run(description: str | None, write: Callable[[PackedNetwork, argparse.Namespace], Path], **options: dict) -> None:
     """A command that reads a packed network and writes it as something else; errors are one line.
 
     Args:
@@ -31,7 +31,7 @@ def run(description: str, write: Callable[[PackedNetwork, argparse.Namespace], P
         write: takes the network and the chosen options, and returns the path of what it wrote.
         options: by their names, the arguments of `add_argument`.
     """
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("file", type=Path, help="a packed network, as `PackedNetwork.save` wrote it")
     for name, arguments in options.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **arguments)

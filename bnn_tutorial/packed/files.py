@@ -18,6 +18,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace as replace_fields
 from fractions import Fraction
 from pathlib import Path
