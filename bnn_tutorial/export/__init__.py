@@ -1,4 +1,4 @@
-"""What writes a network for somebody else: `to_c(network, path)` and `to_qonnx(model, path)`, each also a command."""
+"""What writes a network for others: `to_c` and `to_board`, `qonnx.to_qonnx`, `verilog.to_verilog`."""
 
 from . import c
 from .c import to_board, to_c

@@ -14,10 +14,8 @@ stands for its number, and the constants in `enum` are those of an example until
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,11 +25,12 @@ from numpy import ndarray as Array
 from ..packed.files import replace
 from ..packed.folding import FoldedLayer
 from ..packed.network import PackedNetwork
+from .command import check_name, run, valid_name
 
 WORD = 32  # signs in a word
 TWELVE = 12  # neurons that look up at a time
 PARTS = Path(__file__).parent / "parts"
-SHARED = (
+SHARED = [
     "outputs",
     "count",
     "tables",
@@ -39,7 +38,7 @@ SHARED = (
     "signs",
     "plus_minus",
     "codes",
-)  # in this order, where they are needed
+]  # in this order, where they are needed
 TYPES = {"bits": "uint32_t", "bytes": "uint8_t", "signs": "int8_t"}  # of a layer's inputs: words, codes, ±1
 
 
@@ -53,8 +52,7 @@ def to_c(network: PackedNetwork, path: str | Path) -> None:
         ValueError: if the file's name is no name in C.
     """
     path = Path(path)
-    if path.suffix != ".c" or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", path.stem):
-        raise ValueError(f"expected a name in C with the suffix .c, such as mnist.c, got {path.name!r}")
+    check_name(path, ".c", "C")
     replace(path, _text(network, path.stem).encode())
 
 
@@ -70,17 +68,11 @@ def to_board(network: PackedNetwork, folder: str | Path) -> None:
     folder = Path(folder)
     (folder / "pico").mkdir(parents=True, exist_ok=True)
     to_c(network, folder / f"{folder.name}.c")
-    counts = {"INPUTS": math.prod(network.shape), "CLASSES": len(network.layers[-1].levels)}
+    marks = {r"net(?=\b|_)": folder.name} | _ends(network)
     for part in (PARTS / "board").rglob("*.*"):
-        text = re.sub(r"\bnet(?=\b|_)", folder.name, _filled(part.read_text(), counts))
+        text = _filled(part.read_text(), marks)
         path = folder / part.relative_to(PARTS / "board")
         replace(path.with_stem(folder.name) if path.suffix == ".ino" else path, text.encode())
-
-
-def _filled(text: str, counts: dict[str, int]) -> str:
-    for mark, count in counts.items():
-        text = text.replace(mark, str(count))
-    return text
 
 
 def _text(network: PackedNetwork, name: str) -> str:
@@ -88,39 +80,27 @@ def _text(network: PackedNetwork, name: str) -> str:
     for layer in network.layers:
         shapes.append(layer.output_shape(shapes[-1]))
     xs = [_Input(i, layer, shapes[i], network.pixel_threshold) for i, layer in enumerate(network.layers)]
-    used, layers, calls = {"outputs", *xs[0].parts}, [], [*xs[0].calls]
-    for i, (layer, x) in enumerate(zip(network.layers, xs, strict=True)):
-        constants, part, add_up = _sums(i, layer, x)
-        layers.append(constants)
-        if layer.activation == "logits":
-            used.add(part)
-            calls.append(add_up(x.name, "s"))
-            break
-        out = xs[i + 1]
-        numbers, activation, activate = _activation(i, layer, out.form)
-        layers.append(numbers)
-        used |= {part, activation}
-        if layer.levels.ndim == 2:
-            calls += [add_up(x.name, "s"), activate("s", out.name)]
-        else:
-            layers.append(_places(i, layer, x, out, shapes[i + 1], add_up, activate))
-            calls.append(f"net_places_{i}({x.name}, {out.name});")
-        calls += out.calls
-    last = network.layers[-1]
-    layers += [_array("int32_t", f"net_{n}_{i}", getattr(last, n)) for n in ("multiplier", "offset")]
-    counts = {"INPUTS": math.prod(shapes[0]), "CLASSES": shapes[-1][0]}
-    buffers = [f"{TYPES[x.form]} {x.name}[{x.size}];" for x in xs if x.name != "pixels"]
-    longest = max(len(layer.levels) + -len(layer.levels) % TWELVE for layer in network.layers)
-    body = [*buffers, f"int32_t s[{longest}];", *calls, "for (int n = 0; n < CLASSES; n++)", "    sums[n] = s[n];"]
-    body.append(f"return net_largest(sums, CLASSES, net_multiplier_{i}, net_offset_{i});")
-    body = "\n".join(f"    {line}" for line in body)
-    classify = f"int net_classify(const uint8_t pixels[INPUTS], int32_t sums[CLASSES])\n{{\n{body}\n}}\n"
+    used, texts, calls = {"outputs"}, [], []
+    for i, (layer, x, out) in enumerate(zip(network.layers, xs, [*xs[1:], None], strict=True)):
+        parts, constants, run_layer = _layer(i, layer, x, out, shapes[i + 1])
+        used |= x.parts | parts
+        texts += constants
+        calls += x.calls + run_layer
     shared = [_part(part) for part in SHARED if part in used]
-    text = "\n".join([_part("head"), *shared, *layers, classify, _part("main"), "#endif\n"])
-    text = _filled(text, counts)
-    text = re.sub(r"\b(net|NET)_", f"{name}_", text)
-    text = text.replace("SHAPES", "-".join("x".join(map(str, shape)) for shape in shapes))
-    return text.replace("PROVENANCE", _provenance(network))
+    text = "\n".join([_part("head"), *shared, *texts, _classify(network, xs, calls), _part("main"), "#endif\n"])
+    marks = {"(?:net|NET)(?=_)": name, "SHAPES": "-".join("x".join(map(str, shape)) for shape in shapes)}
+    return _filled(text, marks | _ends(network) | {"PROVENANCE": _provenance(network)})
+
+
+def _ends(network: PackedNetwork) -> dict[str, str]:
+    return {"INPUTS": str(math.prod(network.shape)), "CLASSES": str(len(network.layers[-1].levels))}
+
+
+def _filled(text: str, marks: dict[str, str]) -> str:
+    """All marks in one go, so that what stands in place of one may look like another."""
+    texts = list(marks.values())
+    pattern = "|".join(rf"\b({mark})" for mark in marks)
+    return re.sub(pattern, lambda found: texts[found.lastindex - 1], text) if marks else text
 
 
 class _Input:
@@ -131,21 +111,19 @@ class _Input:
         self.form = "bytes" if layer.of_bytes else "bits" if layer.bits == 1 else "signs"
         self.channels_first = i == 0 and self.form != "bits"
         self.channels = -(-shape[0] // WORD) if self.form == "bits" else shape[0]  # words or numbers of a place
-        inputs = self.places * self.channels
-        self.group = _group(layer) if self.form == "bytes" and layer.bits == 1 and layer.levels.ndim == 2 else 1
-        self.size, self.name, self.parts, self.calls = inputs + -inputs % self.group, f"x{i}", [], []
+        self.by_tables = self.form == "bytes" and layer.bits == 1
+        self.group = _group(layer) if self.by_tables else 1
+        inputs, self.parts, self.calls = self.places * self.channels, set(), []
+        self.size = inputs + (-inputs % self.group if layer.levels.ndim == 2 else 0)
+        self.name = "pixels" if i == 0 and pixel_threshold is None and self.size == inputs else f"x{i}"
+        each = f"for (int k = 0; k < {inputs}; k++)"
         if i == 0 and self.form == "bits":
-            self.parts, call = ["pixels"], f"net_pixels(pixels, {self.places}, {shape[0]}, {pixel_threshold}, x0);"
-            self.calls = [call]
+            self.parts = {"pixels"}
+            self.calls = [f"net_pixels(pixels, {self.places}, {shape[0]}, {pixel_threshold}, x0);"]
         elif i == 0 and pixel_threshold is not None:
-            self.calls = [
-                f"for (int k = 0; k < {inputs}; k++)",
-                f"    x0[k] = pixels[k] >= {pixel_threshold} ? 1 : -1;",
-            ]
-        elif i == 0 and self.size == inputs:
-            self.name = "pixels"
-        elif i == 0:
-            self.calls = [f"for (int k = 0; k < {inputs}; k++)", "    x0[k] = pixels[k];"]
+            self.calls = [each, f"    x0[k] = pixels[k] >= {pixel_threshold} ? 1 : -1;"]
+        elif i == 0 and self.size > inputs:
+            self.calls = [each, "    x0[k] = pixels[k];"]
         if self.size > inputs:
             self.calls += [f"for (int k = {inputs}; k < {self.size}; k++)", f"    {self.name}[k] = 0;"]
 
@@ -155,20 +133,50 @@ def _group(layer: FoldedLayer) -> int:
     return min(4, 8, key=lambda size: (2 * 2**size + 5 * len(layer.levels)) * math.ceil(layer.inputs / size))
 
 
-def _sums(i: int, layer: FoldedLayer, x: _Input) -> tuple[str, str, Callable]:
-    """How layer i adds up: its constants and its own functions, the shared part, and the call in C."""
+def _classify(network: PackedNetwork, xs: list[_Input], calls: list[str]) -> str:
+    """The function that the file is for."""
+    buffers = [f"{TYPES[x.form]} {x.name}[{x.size}];" for x in xs if x.name != "pixels"]
+    longest, i = max(len(layer.levels) + -len(layer.levels) % TWELVE for layer in network.layers), len(xs) - 1
+    end = ["for (int n = 0; n < CLASSES; n++)", "    sums[n] = s[n];"]
+    end.append(f"return net_largest(sums, CLASSES, net_multiplier_{i}, net_offset_{i});")
+    body = "\n".join(f"    {line}" for line in [*buffers, f"int32_t s[{longest}];", *calls, *end])
+    return f"int net_classify(const uint8_t pixels[INPUTS], int32_t sums[CLASSES])\n{{\n{body}\n}}\n"
+
+
+def _layer(
+    i: int, layer: FoldedLayer, x: _Input, out: _Input | None, shape: tuple[int, ...]
+) -> tuple[set[str], list[str], list[str]]:
+    """Of layer i the shared parts that it needs, its constants and own functions, and its calls."""
+    is_dense = layer.levels.ndim == 2
+    part, text, add_up = _sums(i, layer, x, *((x.name, "s") if is_dense else ("window", "sums")))
+    names = ["threshold"] if layer.activation == "sign" else ["multiplier", "offset"]
+    texts = [text, *(_array("int32_t", f"net_{name}_{i}", getattr(layer, name)) for name in names)]
+    if out is None:
+        return {part}, texts, [add_up]
+    activation = {"bits": "signs", "signs": "plus_minus", "bytes": "codes"}[out.form]
+    numbers = [str(len(layer.levels)), *(f"net_{name}_{i}" for name in names)]
+    numbers += [str(layer.point), str(layer.top)] if layer.activation == "codes" else []
+    sums, to = ("s", out.name) if is_dense else ("largest", "out")
+    activate = f"net_{activation}({sums}, {', '.join(numbers)}, {to});"
+    if is_dense:
+        return {part, activation}, texts, [add_up, activate]
+    texts.append(_places(i, layer, x, out, shape, {r"SUMS\(.*": add_up, r"ACTIVATE\(.*": activate}))
+    return {part, activation}, texts, [f"net_places_{i}({x.name}, {out.name});"]
+
+
+def _sums(i: int, layer: FoldedLayer, x: _Input, inputs: str, sums: str) -> tuple[str, str, str]:
+    """How layer i adds up: the shared part, its constants and its own functions, and the call in C."""
     neurons, levels = len(layer.levels), layer.levels.reshape(len(layer.levels), -1)
     if not x.channels_first and layer.levels.ndim + len(x.shape) > 3:
-        levels = layer.levels.reshape(neurons, x.shape[0], -1).swapaxes(1, 2).reshape(neurons, -1)
+        levels = levels.reshape(neurons, x.shape[0], -1).swapaxes(1, 2).reshape(neurons, -1)
     if x.form == "bits":
         words = levels.reshape(neurons, -1, x.shape[0]) > 0
         words = np.packbits(np.pad(words, [(0, 0), (0, 0), (0, -x.shape[0] % WORD)]), axis=2, bitorder="little")
         words = np.ascontiguousarray(words.reshape(neurons, -1)).view("<u4")
         counts = f"{layer.inputs}, {words.shape[1] // 3}, {words.shape[1] % 3}, net_weights_{i}, {neurons}"
-        return _array("uint32_t", f"net_weights_{i}", words), "count", lambda x, s: f"net_count({x}, {counts}, {s});"
-    by_tables = layer.bits == 1 and x.form == "bytes"
-    text = _tables(i, layer, levels) if by_tables else _products(i, layer, levels, x)
-    return text, "tables" if by_tables else "outputs", lambda x, s: f"net_layer_{i}({x}, {s});"
+        return "count", _array("uint32_t", f"net_weights_{i}", words), f"net_count({inputs}, {counts}, {sums});"
+    part, text = ("tables", _tables(i, layer, levels)) if x.by_tables else ("outputs", _products(i, layer, levels, x))
+    return part, text, f"net_layer_{i}({inputs}, {sums});"
 
 
 def _tables(i: int, layer: FoldedLayer, levels: Array) -> str:
@@ -178,10 +186,8 @@ def _tables(i: int, layer: FoldedLayer, levels: Array) -> str:
     if i == 0 and layer.levels.ndim == 2 and side**2 == inputs and side % 4 == 0 and size == 8:
         order = order.reshape(side // 2, 2, side // 4, 4).swapaxes(1, 2).ravel()
         lines = {"LINES": side // 2, "LINE": 2 * side, "STEP": 4, "OTHER": side}
-    adds = np.pad(levels > 0, [(0, -neurons % TWELVE), (0, -inputs % size)])[:, order].reshape(
-        -1, len(order) // size, size
-    )
-    signs = (adds << np.arange(size)).sum(axis=2).T  # (groups, neurons)
+    adds = np.pad(levels > 0, [(0, -neurons % TWELVE), (0, -inputs % size)])[:, order]
+    signs = np.packbits(adds.reshape(len(adds), -1, size), axis=2, bitorder="little")[..., 0].T  # (groups, neurons)
     lines |= {"NEURONS": signs.shape[1], "GROUPS": len(signs) // lines["LINES"]}
     return _array("uint8_t", f"net_signs_{i}", signs) + "\n" + _part("table_layer", i, **lines)
 
@@ -194,53 +200,31 @@ def _products(i: int, layer: FoldedLayer, levels: Array, x: _Input) -> str:
     codes = np.pad((levels.T + less) // factor, [(0, 0), (0, -len(levels) % (8 // bits))])
     rows = (codes.reshape(len(codes), -1, 8 // bits) << np.arange(0, 8, bits)).sum(axis=2)
     names = {"COUNT": len(codes), "NEURONS": codes.shape[1], "ROW": rows.shape[1], "FACTOR": factor, "LESS": less}
-    text = _part("product_layer", i, **names, BITS=bits).replace("input_t", TYPES[x.form])
+    text = _part("product_layer", i, {"input_t": TYPES[x.form]}, **names, BITS=bits)
     return _array("uint8_t", f"net_codes_{i}", rows) + "\n" + text
 
 
-def _activation(i: int, layer: FoldedLayer, form: str) -> tuple[str, str, Callable]:
-    """What follows layer i: its constants, the shared part, and the call in C."""
-    if layer.activation == "sign":
-        part, names, more = {"bits": "signs", "signs": "plus_minus"}[form], ["threshold"], ""
-    else:
-        part, names, more = "codes", ["multiplier", "offset"], f", {layer.point}, {layer.top}"
-    constants = "\n".join(_array("int32_t", f"net_{name}_{i}", getattr(layer, name)) for name in names)
-    listed = ", ".join(f"net_{name}_{i}" for name in names)
-    return constants, part, lambda s, out: f"net_{part}({s}, {len(layer.levels)}, {listed}{more}, {out});"
-
-
-def _places(
-    i: int, layer: FoldedLayer, x: _Input, out: _Input, shape: tuple, add_up: Callable, activate: Callable
-) -> str:
+def _places(i: int, layer: FoldedLayer, x: _Input, out: _Input, shape: tuple[int, ...], calls: dict[str, str]) -> str:
     """A convolution: layer i at every place."""
     neurons, _, side, _ = layer.levels.shape
     (_, height, width), (_, rows, columns), size = x.shape, shape, side * side * x.channels
-    size += -size % (_group(layer) if layer.bits == 1 and x.form == "bytes" else 1)
-    steps = (height * width, width, 1) if x.channels_first else (1, width * x.channels, x.channels)
-    names = {"CHANNELS": x.channels, "HEIGHT": height, "WIDTH": width}
-    names |= dict(zip(("NEXT_CHANNEL", "NEXT_ROW", "NEXT"), steps, strict=True))
-    names |= {"SIDE": side, "STRIDE": layer.stride, "PADDING": layer.padding, "POOL": 1 + layer.pooled, "SIZE": size}
-    names |= {
-        "NEURONS": neurons,
-        "ROOM": neurons + -neurons % TWELVE,
-        "ROWS": rows,
-        "COLUMNS": columns,
-        "OUTPUTS": out.channels,
-    }
-    text = _part("place_layer", i, **names).replace("input_t", TYPES[x.form]).replace("output_t", TYPES[out.form])
-    text = text.replace("SUMS(window, sums);", add_up("window", "sums")).replace(
-        "ACTIVATE(largest, out);", activate("largest", "out")
-    )
-    flipped = "" if layer.inverted is None else _array("uint8_t", f"net_flipped_{i}", layer.inverted.astype(int)) + "\n"
-    return flipped + text.replace("FLIPPED(n)", f"net_flipped_{i}[n]" if flipped else "0")
+    channel, row, place = (height * width, width, 1) if x.channels_first else (1, width * x.channels, x.channels)
+    sizes = {"CHANNELS": x.channels, "HEIGHT": height, "WIDTH": width}
+    sizes |= {"NEXT_CHANNEL": channel, "NEXT_ROW": row, "NEXT": place, "SIZE": size + -size % x.group}
+    sizes |= {"SIDE": side, "STRIDE": layer.stride, "PADDING": layer.padding, "POOL": 1 + layer.pooled}
+    sizes |= {"NEURONS": neurons, "ROOM": neurons + -neurons % TWELVE}
+    sizes |= {"ROWS": rows, "COLUMNS": columns, "OUTPUTS": out.channels}
+    flipped, is_flipped = "", "0"
+    if layer.inverted is not None:
+        flipped, is_flipped = _array("uint8_t", f"net_flipped_{i}", 1 * layer.inverted) + "\n", f"net_flipped_{i}[n]"
+    marks = {"input_t": TYPES[x.form], "output_t": TYPES[out.form], r"FLIPPED\(n\)": is_flipped}
+    return flipped + _part("place_layer", i, marks | calls, **sizes)
 
 
-def _part(name: str, i: int = 0, **constants: int) -> str:
-    """The text of a part; of a layer's part with its number and its constants."""
+def _part(name: str, i: int = 0, marks: dict[str, str] | None = None, **constants: int) -> str:
+    """The text of a part; of a layer's part with its number, and with its marks and constants filled in."""
     text = re.sub(r"_I\b", f"_{i}", (PARTS / f"{name}.c").read_text())
-    return (
-        re.sub(r"\b([A-Z_]+) = \d+", lambda found: f"{found[1]} = {constants[found[1]]}", text) if constants else text
-    )
+    return _filled(text, {f"{name} = [0-9]+": f"{name} = {value}" for name, value in constants.items()} | (marks or {}))
 
 
 def _provenance(network: PackedNetwork) -> str:
@@ -268,19 +252,14 @@ def _array(kind: str, name: str, values: Array) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("file", type=Path, help="a packed network, what `PackedNetwork.save` wrote")
-    parser.add_argument("--output", type=Path, help="the C file; default: beside it, with a name that C allows")
-    parser.add_argument("--board", type=Path, help="in place of it a folder for Arduino and a Raspberry Pi Pico")
-    options = parser.parse_args()
-    name = re.sub(r"\W", "_", options.file.stem, flags=re.ASCII)
-    output = options.output or options.file.with_name(f"{name if name[:1].isalpha() else f'net_{name}'}.c")
-    try:
-        write, output = (to_board, options.board) if options.board else (to_c, output)
-        write(PackedNetwork.load(options.file), output)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    print(f"wrote {output}")
+    def write(network, options):
+        path = options.board or options.output or valid_name(options.file, ".c")
+        (to_board if options.board else to_c)(network, path)
+        return path
+
+    output = {"type": Path, "help": "the C file; default: beside it, with a name that C allows"}
+    board = {"type": Path, "help": "in place of it a folder for Arduino and a Raspberry Pi Pico"}
+    run(__doc__, write, output=output, board=board)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace as replace_fields
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy import ndarray as Array
@@ -29,6 +30,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .folding import BYTE, FRACTION, Folded, FoldedLayer, fold_logits
+
+T = TypeVar("T")
 
 # docs/web reads the same; with another version the stored networks have to be written anew.
 FORMAT = "bnn_tutorial packed network, version 3"
@@ -89,11 +92,15 @@ def digest(network: str, provenance: str, tensors: dict[str, Array]) -> str:
 
 def write(path: Path, network: Folded, provenance: dict) -> None:
     """Write a file that `read` reads."""
+    write_signed(path, FORMAT, description(network), provenance, tensors(network.layers, network.limits))
+
+
+def write_signed(path: Path, form: str, network: dict, provenance: dict, tensors: dict[str, Array]) -> None:
+    """Write tensors with their description and provenance, and the digest of all that."""
     if not all(type(text) is str for item in provenance.items() for text in item):
         raise ValueError(f"provenance must be texts by their names, got {provenance}")
-    stored = tensors(network.layers, network.limits)
-    texts = {"network": json.dumps(description(network)), "provenance": json.dumps(provenance)}
-    replace(path, save(stored, {"format": FORMAT, **texts, "sha256": digest(**texts, tensors=stored)}))
+    texts = {"network": json.dumps(network), "provenance": json.dumps(provenance)}
+    replace(path, save(tensors, {"format": form, **texts, "sha256": digest(**texts, tensors=tensors)}))
 
 
 def replace(path: str | Path, content: bytes) -> None:
@@ -117,55 +124,71 @@ def replace(path: str | Path, content: bytes) -> None:
 
 def read(path: Path) -> tuple[Folded, dict[str, str]]:
     """The network and its provenance, after a look at everything in the file; see `PackedNetwork.load`."""
+    return read_signed(path, "packed network", {FORMAT: _checked, FORMAT_2: _of_version_2})
+
+
+def read_signed(path: Path, kind: str, readers: dict[str, Callable[[dict, dict], T]]) -> tuple[T, dict[str, str]]:
+    """What the reader of the file's format makes of description and tensors, and the provenance.
+
+    Raises:
+        ValueError: if the file is not of this kind, or damaged; the message says what is wrong.
+        OSError: if it cannot be read.
+    """
     path.open("rb").close()  # the usual errors of a file that is not there
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-        found = metadata.get("format")
-        _require(found in (FORMAT, FORMAT_2), f"the format {found!r}, expected {FORMAT!r}")
+        form = metadata.get("format")
+        require(form in readers, f"the format {form!r}, expected {next(iter(readers))!r}")
         texts = {"network": metadata["network"], "provenance": metadata["provenance"]}
-        _require(metadata["sha256"] == digest(**texts, tensors=stored), "content that has not the digest that it names")
+        require(metadata["sha256"] == digest(**texts, tensors=stored), "content that does not match its digest")
         network, provenance = json.loads(texts["network"]), json.loads(texts["provenance"])
-        _require(all(type(text) is str for text in provenance.values()), f"the provenance {provenance}, expected texts")
-        return _checked(_of_version_2(network) if found == FORMAT_2 else network, stored), provenance
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        require(all(type(text) is str for text in provenance.values()), f"the provenance {provenance}, expected texts")
+        return readers[form](network, stored), provenance
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error) if isinstance(error, SafetensorError | ValueError) else f"it cannot be read, {error!r}"
-        raise ValueError(f"{path} is not a packed network, or it is damaged: {reason}") from error
+        raise ValueError(f"{path} is not a {kind}, or it is damaged: {reason}") from error
 
 
-def _of_version_2(network: dict) -> dict:
-    """The description as version 3 has it."""
+def require(condition: bool, found: str) -> None:
+    """Refuse a file in which this was found."""
+    if not condition:
+        raise ValueError(f"found {found}")
+
+
+def _of_version_2(network: dict, stored: dict[str, Array]) -> Folded:
     *hidden, last = network["layers"]
     keys = {key for entry in network["layers"] for key in entry}  # the digest does not know the version
-    _require(keys == {"shape", "stride", "pooled"}, f"layers of version 2 with {sorted(keys)}")
-    all_of_them = [*({"activation": "sign"} | entry for entry in hidden), {"activation": "logits", "version": 2} | last]
-    return network | {"layers": [{"bits": 1, "padding": 0} | entry for entry in all_of_them]}
+    require(keys == {"shape", "stride", "pooled"}, f"layers of version 2 with {sorted(keys)}")
+    entries = [*({"activation": "sign"} | entry for entry in hidden), {"activation": "logits"} | last]
+    if not hidden and network["pixel_threshold"] is None:  # sums of bytes were divided by 255 first
+        stored |= {"0.scale": stored["0.scale"] / BYTE}
+    return _checked(network | {"layers": [{"bits": 1, "padding": 0} | entry for entry in entries]}, stored)
 
 
 def _checked(network: dict, stored: dict[str, Array]) -> Folded:
-    shape, pixel_threshold, entries = tuple(network["shape"]), network["pixel_threshold"], network["layers"]
-    sizes = [*shape, *(size for entry in entries for size in (*entry["shape"], entry["stride"]))]
-    _require(all(type(size) is int and 0 < size < 2**31 for size in sizes), f"the sizes {sizes}")
-    _require(len(shape) in (1, 3) and entries, f"examples of shape {shape} and {len(entries)} layers")
-    good = pixel_threshold is None or (type(pixel_threshold) is int and 0 <= pixel_threshold <= BYTE + 1)
-    _require(good, f"a pixel threshold of {pixel_threshold!r}")
-    limits = stored.get("limits")
+    shape, pixel_threshold, limits = tuple(network["shape"]), network["pixel_threshold"], stored.get("limits")
+    entries = [entry | {"bits": TERNARY} if entry["bits"] == float(TERNARY) else entry for entry in network["layers"]]
+    _require_whole("the sizes", [*shape, *(n for e in entries for n in (*e["shape"], e["stride"]))], 1, 2**31 - 1)
+    require(len(shape) in (1, 3) and entries, f"examples of shape {shape} and {len(entries)} layers")
+    _require_whole("the pixel threshold", [] if pixel_threshold is None else [pixel_threshold], 0, BYTE + 1)
     expected = {} if limits is None else {"limits": ("float32", (2, *shape))}
     for i, entry in enumerate(entries):
         expected |= _table(i, entry, is_last=i == len(entries) - 1)
     found = {name: (t.dtype.name, t.shape) for name, t in stored.items()}
     wrong, missing = dict(found.items() - expected.items()), dict(expected.items() - found.items())
-    _require(found == expected, f"the tensors {wrong}, expected {missing}")
+    require(found == expected, f"the tensors {wrong}, expected {missing}")
     if limits is not None:
         low, high = limits
-        _require(len(shape) == 1 and pixel_threshold is None, "limits of images, or beside a pixel threshold")
-        _require(((low < high) & np.isfinite(high - low)).all(), "limits that are not finite, or low >= high")
+        require(len(shape) == 1 and pixel_threshold is None, "limits of images, or beside a pixel threshold")
+        require(((low < high) & np.isfinite(high - low)).all(), "limits that are not finite, or low >= high")
     layers, layer_input, of_bytes = [], shape, pixel_threshold is None
     for i, entry in enumerate(entries):
-        layer = _layer(stored, i, entry, of_bytes)
-        layers.append(layer)
-        layer_input, of_bytes = layer.output_shape(layer_input), layer.activation == "codes"
+        layers.append(_layer(stored, i, entry, of_bytes))
+        layer_input, of_bytes = layers[-1].output_shape(layer_input), layers[-1].activation == "codes"
+    for name, tensor in tensors(layers).items():
+        require(np.array_equal(tensor, stored[name]), f"{name} with bits that belong to no number")
     return Folded(shape, layers, pixel_threshold, limits)
 
 
@@ -173,50 +196,51 @@ def _table(i: int, entry: dict, is_last: bool) -> dict[str, tuple[str, tuple[int
     """Name, dtype and shape of all tensors of a layer that is described so."""
     (outputs, *inputs), pooled, bits, padding = entry["shape"], entry["pooled"], entry["bits"], entry["padding"]
     activation = entry["activation"]
-    convolution = len(inputs) == 3 and inputs[1] == inputs[2] and not is_last
-    good = type(pooled) is bool and (convolution or (len(inputs) == 1 and not pooled and padding == 0))
-    good = good and activation in NUMBERS and (activation == "logits") == is_last
-    _require(good, f"layer {i} of shape {entry['shape']}, pooled {pooled!r}, with {activation!r}")
-    _require((type(bits) is int and 1 <= bits <= 8) or bits == float(TERNARY), f"layer {i} of {bits!r} bits a weight")
+    is_convolution = len(inputs) == 3 and inputs[1] == inputs[2] and not is_last
+    is_dense = len(inputs) == 1 and not pooled and padding == 0
+    fits = type(pooled) is bool and activation in NUMBERS and (activation == "logits") == is_last
+    require(
+        fits and (is_convolution or is_dense),
+        f"layer {i} of shape {entry['shape']}, pooled {pooled!r}, with {activation!r}",
+    )
+    _require_whole(f"in layer {i} the bits", [] if bits is TERNARY else [bits], 1, 8)
     numbers = [padding, entry["point"], entry["top"] - 1] if activation == "codes" else [padding]
-    _require(all(type(n) is int and 0 <= n < 255 for n in numbers), f"layer {i} with the numbers {numbers}")
-    length = math.prod(inputs) * (TERNARY if bits == float(TERNARY) else bits)
-    table = {f"{i}.weight": ("uint8", (outputs, math.ceil(length / 8)))}
+    _require_whole(f"in layer {i} padding, point and top - 1", numbers, 0, BYTE - 1)
+    table = {f"{i}.weight": ("uint8", (outputs, math.ceil(math.prod(inputs) * bits / 8)))}
     table |= {f"{i}.{name}": (dtype, (outputs,)) for name, dtype in NUMBERS[activation].items()}
-    if pooled and activation == "sign":
-        table[f"{i}.inverted"] = "uint8", (1, -(-outputs // 8))
-    return table
+    return table | ({f"{i}.inverted": ("uint8", (1, -(-outputs // 8)))} if pooled and activation == "sign" else {})
 
 
 def _layer(stored: dict[str, Array], i: int, entry: dict, of_bytes: bool) -> FoldedLayer:
     shape, activation, bits = entry["shape"], entry["activation"], entry["bits"]
-    _require(of_bytes or entry["padding"] == 0, f"layer {i} with zeros around signs")
-    bits, numbers = TERNARY if bits == float(TERNARY) else bits, {n: stored[f"{i}.{n}"] for n in NUMBERS[activation]}
+    require(of_bytes or entry["padding"] == 0, f"layer {i} with zeros around signs")
+    fields = {name: stored[f"{i}.{name}"] for name in NUMBERS[activation]}
+    fields |= {name: entry[name] for name in ("stride", "padding", "pooled")}
+    fields |= {name: entry[name] for name in ("point", "top") if activation == "codes"}
+    if f"{i}.inverted" in stored:
+        inverted = np.unpackbits(stored[f"{i}.inverted"][0], count=shape[0], bitorder="little")
+        fields["inverted"] = inverted.astype(bool)
     levels = unpack_levels(stored[f"{i}.weight"], bits, math.prod(shape[1:]))
-    _require(np.array_equal(pack_levels(levels, bits), stored[f"{i}.weight"]), f"{i}.weight with more than its weights")
-    sizes = {name: entry[name] for name in ("stride", "padding", "pooled")}
-    layer = FoldedLayer(levels.reshape(shape), bits, of_bytes, **sizes)
-    if activation == "logits":
-        _require(np.isfinite([*numbers.values()]).all(), f"numbers in {i}.scale or {i}.shift that are not finite")
-        if of_bytes and "version" in entry:  # there 255 stands apart
-            numbers["scale"] = numbers["scale"] / BYTE
-        return replace_fields(layer, **numbers, **fold_logits(**numbers, largest=layer.largest))
-    if activation == "codes":
-        multiplier, offset = (abs(n.astype(np.int64)) for n in numbers.values())
-        fits = ((multiplier * layer.largest >> FRACTION) + offset < 2**31 - 1).all()
-        _require(fits, f"{i}.multiplier or {i}.offset out of range")
-        return replace_fields(layer, **numbers, point=entry["point"], top=entry["top"])
-    threshold = numbers["threshold"]
-    _require((abs(threshold.astype(np.int64) - 0.5) <= layer.largest + 0.5).all(), f"{i}.threshold out of range")
-    inverted = stored.get(f"{i}.inverted")
-    if inverted is not None:
-        columns = len(threshold)
-        bits = np.unpackbits(inverted, axis=1, bitorder="little").astype(bool)[0]
-        _require(not bits[columns:].any(), f"{i}.inverted with bits beyond its {columns} columns")
-        inverted = bits[:columns]
-    return replace_fields(layer, threshold=threshold, inverted=inverted)
+    layer = FoldedLayer(levels.reshape(shape), bits, of_bytes, **fields)
+    require(_in_range(layer), f"{' or '.join(f'{i}.{name}' for name in NUMBERS[activation])} out of range")
+    return (
+        replace_fields(layer, **fold_logits(layer.scale, layer.shift, layer.largest))
+        if activation == "logits"
+        else layer
+    )
 
 
-def _require(condition: bool, found: str) -> None:
-    if not condition:
-        raise ValueError(f"found {found}")
+def _in_range(layer: FoldedLayer) -> bool:
+    if layer.activation == "logits":
+        fits = np.isfinite([layer.scale, layer.shift])
+    elif layer.activation == "codes":
+        multiplier, offset = (abs(n.astype(np.int64)) for n in (layer.multiplier, layer.offset))
+        fits = (multiplier * layer.largest >> FRACTION) + offset < 2**31 - 1
+    else:
+        fits = abs(layer.threshold.astype(np.int64) - 0.5) <= layer.largest + 0.5
+    return bool(fits.all())
+
+
+def _require_whole(what: str, numbers: list, least: int, most: int) -> None:
+    """Refuse what is not whole, or out of range; JSON has `true` and 1.0, too."""
+    require(all(type(n) is int and least <= n <= most for n in numbers), f"{what} {numbers}")

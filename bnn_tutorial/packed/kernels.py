@@ -1,23 +1,25 @@
 """Products of whole numbers, and what follows them, compiled for the machine at hand.
 
-Of signs: a sign is a bit, 1 for +1, and 64 of them are a word. Two rows of K signs that differ in d places have the
-dot product K - 2d, and d is the popcount (how many bits are 1) of the XOR of their words: `plain_products` is just
-that. `SignProducts` does the same faster, by *tiling*, the old trick of matrix products (Goto and van de Geijn 2008):
-the sums of a tile, 8 rows by 16 neurons, stay in registers while the loop goes over the words, so that a vector of
-weights, once loaded, serves 8 rows. Python has no names for registers, so the tile is written in LLVM's language, into
-which numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one instruction counts
-the ones in 512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
+A sign is a bit, 1 for +1, and 64 of them are a word. Two rows of K signs that differ in d places have the dot product
+K - 2d, and d is the popcount (how many bits are 1) of the XOR of their words: `plain_products` is just that.
 
-Of bytes: `ByteProducts` takes PyTorch's product of matrices of bytes, oneDNN's, which knows the instructions of each
-processor (AMX, VNNI, AVX2), and for few rows, or where PyTorch comes without oneDNN, a plain loop.
+`SignProducts` does the same faster, by *tiling*, the old trick of matrix products (Goto and van de Geijn 2008): the
+sums of a tile, 8 rows by 16 neurons, stay in registers while the loop goes over the words, so that a vector of weights,
+once loaded, serves 8 rows. Python has no names for registers, so the tile is written in LLVM's language, into which
+numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one instruction counts the ones
+in 512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
+
+`ByteProducts` has the same tiles of words of four bytes. For many rows, on processors with instructions for products of
+bytes (VNNI, AMX), it takes PyTorch's product of matrices, oneDNN's.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache, cached_property
 from threading import Barrier
 from typing import TypeVar
 
@@ -33,7 +35,8 @@ from numpy import ndarray as Array
 T = TypeVar("T")
 WORD = 64  # signs in a word
 ROWS, NEURONS = 8, 16  # of a tile
-FEW = 16  # rows for which it does not pay to ask oneDNN
+# Rows for which tiles are faster than oneDNN, which without VNNI takes a hundred times as long.
+FEW = 16 if torch.cpu._is_vnni_supported() else sys.maxsize
 PROCESS = os.getpid()
 
 
@@ -101,17 +104,13 @@ class SignProducts:
     """
 
     def __init__(self, weights: Array, inputs: int):
-        self.inputs, (self.neurons, self.words) = inputs, weights.shape
-        self.added = np.zeros(self.neurons, np.int32)
-        padded = np.pad(weights, [(0, -self.neurons % NEURONS), (0, 0)])
-        self._tiles = np.ascontiguousarray(padded.reshape(-1, NEURONS, self.words).swapaxes(1, 2))
+        self.words, self._tiles, self.added = weights.shape[1], _tiled(weights), np.zeros(len(weights), np.int32)
+        self._start = np.full(self._tiles[:, 0].size, inputs, np.int32)
 
     def __call__(self, x: Array) -> Array:
         """(N, W) uint64 -> (N, M) int32, a view."""
         _expect(x, np.uint64, self.words)  # the compiled code reads memory as it lies
-        out = np.empty((len(x), len(self._tiles) * NEURONS), np.int32)
-        _products(np.ascontiguousarray(x), self._tiles, self.inputs, out)
-        return out[:, : self.neurons]
+        return _products(np.ascontiguousarray(x), self._tiles, self._start)[:, : len(self.added)]
 
 
 class ByteProducts:
@@ -134,23 +133,38 @@ class ByteProducts:
 
     def __init__(self, levels: Array, of_bytes: bool):
         self.of_bytes, self.inputs, self._odd = of_bytes, levels.shape[1], abs(levels).max() > 127
-        weights = (levels >> 1 if self._odd else levels).astype(np.int8)
-        self._few = np.ascontiguousarray(np.pad(weights, [(0, 0), (0, -self.inputs % 64)]))
-        self._many = torch.from_numpy(self._few)[:, : self.inputs].T
+        self._weights = np.ascontiguousarray(levels >> 1 if self._odd else levels).astype(np.int8)
         self.added = 128 * levels.sum(axis=1, dtype=np.int32) * np.int32(of_bytes)
-        self._shift = 128 * weights.sum(axis=1, dtype=np.int32)
+        self._start = np.pad(-128 * self._weights.sum(axis=1, dtype=np.int32), (0, -len(levels) % NEURONS))
+
+    @cached_property
+    def _tiles(self) -> Array:
+        return _tiled(_words(self._weights))
 
     def __call__(self, x: Array) -> Array:
         """(N, K) uint8 or int8 -> (N, M) int32: the products less `added`."""
         _expect(x, np.uint8 if self.of_bytes else np.int8, self.inputs)
         signed = (x ^ np.uint8(128)).view(np.int8) if self.of_bytes else np.ascontiguousarray(x)  # of bytes x - 128
         if len(x) > FEW and torch.backends.mkldnn.is_available():
-            sums = torch._int_mm(torch.from_numpy(signed), self._many).numpy()
+            sums = torch._int_mm(torch.from_numpy(signed), torch.from_numpy(self._weights).T).numpy()
         else:
-            padded = np.zeros((len(x), self._few.shape[1]), np.uint8)
-            padded[:, : self.inputs] = signed.view(np.uint8) ^ np.uint8(128)
-            sums = _dots(padded, self._few, self._shift)
+            words = _words(signed.view(np.uint8) ^ np.uint8(128))
+            sums = _products(words, self._tiles, self._start)[:, : len(self.added)]
         return 2 * sums + signed.sum(axis=1, dtype=np.int32, keepdims=True) if self._odd else sums
+
+
+def _words(octets: Array) -> Array:
+    """(N, K) of a byte each -> (N, ceil(K / 4)) uint32, the rest 0."""
+    rows, columns = octets.shape
+    words = np.zeros((rows, -(-columns // 4)), np.uint32)
+    words.view(octets.dtype)[:, :columns] = octets
+    return words
+
+
+def _tiled(words: Array) -> Array:
+    """(M, W) words, a neuron a row -> (ceil(M / 16), W, 16), the rest 0."""
+    padded = np.pad(words, [(0, -len(words) % NEURONS), (0, 0)])
+    return np.ascontiguousarray(padded.reshape(-1, NEURONS, words.shape[1]).swapaxes(1, 2))
 
 
 def signs(sums: Array, thresholds: Array) -> Array:
@@ -180,63 +194,6 @@ def codes(sums: Array, added: Array, multiplier: Array, offset: Array, point: in
     return out
 
 
-INT, LONG, BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
-INTS, LONGS, BYTES = (ir.VectorType(kind, 512 // kind.width) for kind in (INT, LONG, BYTE))  # of 64 bytes
-
-
-def _address(context, builder, signature, arguments, i, *place):
-    """Where an element of argument i lies."""
-    array = context.make_array(signature.args[i])(context, builder, arguments[i])
-    return cgutils.get_item_pointer(context, builder, signature.args[i], array, place)
-
-
-def _add_by_vnni(builder, total, a, b):
-    """The products of four bytes each, added to 32 bits, in one instruction."""
-    operand = BYTES if binding.llvm_version_info >= (22,) else INTS
-    kind = ir.FunctionType(INTS, [INTS, operand, operand])
-    add = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
-    return builder.call(add, [total, builder.bitcast(a, operand), builder.bitcast(b, operand)])
-
-
-def _add_products(builder, total, a, b):
-    """The same with what every machine has: the products in four parts."""
-    wide = ir.VectorType(INT, 64)
-    products = builder.mul(builder.zext(a, wide), builder.sext(b, wide))
-    for first in range(0, 64, 16):
-        part = builder.shuffle_vector(products, products, INTS(list(range(first, first + 16))))
-        total = builder.add(total, part)
-    return total
-
-
-@intrinsic
-def _dot(typing_context, x, weights, row, neuron, steps):
-    """The dot product of a row of unsigned bytes with a neuron's signed ones, in so many steps of 64."""
-
-    def generate(context, builder, signature, arguments):
-        starts = [_address(context, builder, signature, arguments, i, arguments[2 + i], LONG(0)) for i in (0, 1)]
-        total = cgutils.alloca_once_value(builder, INTS(None))
-        with cgutils.for_range(builder, arguments[4]) as loop:
-            at = [builder.gep(start, [builder.mul(loop.index, LONG(64))]) for start in starts]
-            a, b = (builder.load(builder.bitcast(place, BYTES.as_pointer()), align=1) for place in at)
-            add = _add_by_vnni if "+avx512vnni" in context.codegen().magic_tuple()[2] else _add_products
-            builder.store(add(builder, builder.load(total), a, b), total)
-        kind = ir.FunctionType(INT, [INTS])
-        reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.add.v16i32")
-        return builder.call(reduce, [builder.load(total)])
-
-    return types.int32(x, weights, row, neuron, steps), generate
-
-
-@compiled
-def _dots(x: Array, weights: Array, less: Array) -> Array:
-    """The dot product of each row of unsigned bytes with each neuron's signed ones, in columns filled up to 64."""
-    out = np.empty((len(x), len(weights)), np.int32)
-    for n in range(len(x)):
-        for m in range(len(weights)):
-            out[n, m] = _dot(x, weights, n, m, x.shape[1] // 64) - less[m]
-    return out
-
-
 @intrinsic
 def _popcount(typing_context, word):
     """How many bits of a word are 1."""
@@ -256,45 +213,75 @@ def plain_products(x: Array, weights: Array, inputs: int) -> Array:
     return out
 
 
+INT, LONG = ir.IntType(32), ir.IntType(64)
+
+
+def _add_differences(context, builder, sums, x, weights):
+    """Signs: the ones in the XOR of 64 of them."""
+    popcount = ir.FunctionType(sums.type, [sums.type])
+    popcount = cgutils.get_or_insert_function(builder.module, popcount, f"llvm.ctpop.v{sums.type.count}i64")
+    return builder.add(sums, builder.call(popcount, [builder.xor(x, weights)]))
+
+
+def _add_products(context, builder, sums, x, weights):
+    """Bytes: the products of four unsigned ones with four signed ones; with VNNI, that is one instruction."""
+    if "+avx512vnni" in context.codegen().magic_tuple()[2]:
+        operand = ir.VectorType(ir.IntType(8), 64) if binding.llvm_version_info >= (22,) else sums.type
+        add = ir.FunctionType(sums.type, [sums.type, operand, operand])
+        add = cgutils.get_or_insert_function(builder.module, add, "llvm.x86.avx512.vpdpbusd.512")
+        return builder.call(add, [sums, builder.bitcast(x, operand), builder.bitcast(weights, operand)])
+    half, wide = ir.VectorType(ir.IntType(16), 32), ir.VectorType(INT, 32)
+    eight, x, weights = half([8] * 32), builder.bitcast(x, half), builder.bitcast(weights, half)
+    first = builder.and_(x, half([255] * 32)), builder.ashr(builder.shl(weights, eight), eight)
+    second = builder.lshr(x, eight), builder.ashr(weights, eight)
+    for a, b in (first, second):  # of each 16 bits; LLVM knows an instruction for what follows
+        products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
+        for start in (0, 1):
+            part = builder.shuffle_vector(products, products, sums.type(list(range(start, 32, 2))))
+            sums = builder.add(sums, part)
+    return sums
+
+
 def _tile_of(rows: int):
-    """Of so many rows from `first` on, the products with the neurons of a tile, into their place of `out`."""
+    """Of so many rows from `first` on, start + factor * sums with the neurons of a tile, into their place of `out`."""
 
     @intrinsic
-    def tile(typing_context, x, tiles, inputs, out, first, tile, words):
+    def tile(typing_context, x, tiles, start, out, first, tile):
+        is_signs = x.dtype == types.uint64
+        add, factor = (_add_differences, -2) if is_signs else (_add_products, 1)
+        lanes, arrays_of = (8 if is_signs else 16), (x, tiles, start, out)
+        vector, ints = ir.VectorType(LONG if is_signs else INT, lanes), ir.VectorType(INT, lanes)  # of 64 and 32 bytes
+
         def generate(context, builder, signature, arguments):
-            *_, inputs, _, first, tile, words = arguments
+            *_, first, tile = arguments
+            arrays = [context.make_array(kind)(context, builder, arguments[i]) for i, kind in enumerate(arrays_of)]
 
-            address = partial(_address, context, builder, signature, arguments)
+            def at(i, *place):
+                return cgutils.get_item_pointer(context, builder, arrays_of[i], arrays[i], place)
 
-            def load(pointer, vector):
-                return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=4)
+            def load(pointer, kind):
+                return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4)
 
-            def spread(value, vector):
-                """The same number in all lanes."""
-                one = builder.insert_element(vector(ir.Undefined), value, INT(0))
-                return builder.shuffle_vector(one, one, ir.VectorType(INT, vector.count)(None))
-
-            kind = ir.FunctionType(LONGS, [LONGS])
-            popcount = cgutils.get_or_insert_function(builder.module, kind, f"llvm.ctpop.v{LONGS.count}i64")
             numbers = [builder.add(first, LONG(i)) for i in range(rows)]
-            counts = [[cgutils.alloca_once_value(builder, LONGS(None)) for _ in range(2)] for _ in range(rows)]
-            with cgutils.for_range(builder, words) as loop:
-                halves = [load(address(1, tile, loop.index, LONG(i)), LONGS) for i in (0, NEURONS // 2)]
-                for number, pair in zip(numbers, counts, strict=True):
-                    word = spread(builder.load(address(0, number, loop.index)), LONGS)
-                    for count, weights in zip(pair, halves, strict=True):
-                        differences = builder.call(popcount, [builder.xor(word, weights)])
-                        builder.store(builder.add(builder.load(count), differences), count)  # LLVM takes registers
-            lower = INTS(list(range(0, 2 * NEURONS, 2)))  # halves of the 64 bits
-            for number, pair in zip(numbers, counts, strict=True):
-                differences = builder.shuffle_vector(*(load(count, INTS) for count in pair), lower)
-                twice = builder.add(differences, differences)
-                products = builder.sub(spread(builder.trunc(inputs, INT), INTS), twice)
-                place = address(3, number, builder.mul(tile, LONG(NEURONS)))
-                builder.store(products, builder.bitcast(place, INTS.as_pointer()), align=4)
+            parts = [LONG(i) for i in range(0, NEURONS, lanes)]
+            sums = [[cgutils.alloca_once_value(builder, vector(None)) for _ in parts] for _ in numbers]
+            with cgutils.for_range(builder, builder.extract_value(arrays[0].shape, 1)) as loop:
+                weights = [load(at(1, tile, loop.index, part), vector) for part in parts]
+                for number, row in zip(numbers, sums, strict=True):
+                    word = builder.insert_element(vector(ir.Undefined), builder.load(at(0, number, loop.index)), INT(0))
+                    word = builder.shuffle_vector(word, word, ints(None))  # the same in all lanes
+                    for total, part in zip(row, weights, strict=True):
+                        builder.store(add(context, builder, builder.load(total), word, part), total)  # in registers
+            for number, row in zip(numbers, sums, strict=True):
+                for part, total in zip(parts, row, strict=True):
+                    neuron = builder.add(builder.mul(tile, LONG(NEURONS)), part)
+                    total = builder.load(total)
+                    total = builder.trunc(total, ints) if is_signs else total
+                    result = builder.add(load(at(2, neuron), ints), builder.mul(total, ints([factor] * lanes)))
+                    builder.store(result, builder.bitcast(at(3, number, neuron), ints.as_pointer()), align=4)
             return context.get_dummy_value()
 
-        return types.void(x, tiles, inputs, out, first, tile, words), generate
+        return types.void(x, tiles, start, out, first, tile), generate
 
     return tile
 
@@ -303,10 +290,13 @@ _tile_of_1, _tile_of_8 = _tile_of(1), _tile_of(ROWS)
 
 
 @compiled
-def _products(x: Array, tiles: Array, inputs: int, out: Array) -> None:
+def _products(x: Array, tiles: Array, start: Array) -> Array:
+    """(N, W) words, their tiles, as many numbers as these have neurons -> (N, as many) int32: what a tile computes."""
+    out = np.empty((len(x), len(start)), np.int32)
     whole = len(x) // ROWS * ROWS
     for tile in range(len(tiles)):
         for row in range(0, whole, ROWS):
-            _tile_of_8(x, tiles, inputs, out, row, tile, x.shape[1])
+            _tile_of_8(x, tiles, start, out, row, tile)
         for row in range(whole, len(x)):
-            _tile_of_1(x, tiles, inputs, out, row, tile, x.shape[1])
+            _tile_of_1(x, tiles, start, out, row, tile)
+    return out

@@ -6,7 +6,6 @@ numbers, and so are the features that they meet, rounded to 8 bits.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil
@@ -16,8 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy import ndarray as Array
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from ..forward_maps import kept_weights, linear
 from ..language import ALPHABET, LanguageModel, encode
@@ -130,31 +127,22 @@ class PackedLanguageModel:
     def save(self, path: str | Path) -> None:
         """Write a `safetensors` file."""
         shapes = {name: [*m.levels.shape, str(m.bits)] for name, m in self.matrices.items()}
-        network = json.dumps({"alphabet": ALPHABET, "heads": self.heads, "context": self.context, "matrices": shapes})
-        texts, stored = {"network": network, "provenance": json.dumps(self.provenance)}, self.tensors()
-        content = save(stored, {"format": FORMAT, **texts, "sha256": files.digest(**texts, tensors=stored)})
-        files.replace(Path(path), content)
+        network = {"alphabet": ALPHABET, "heads": self.heads, "context": self.context, "matrices": shapes}
+        files.write_signed(Path(path), FORMAT, network, self.provenance, self.tensors())
 
     @classmethod
     def load(cls, path: str | Path) -> PackedLanguageModel:
         """Read what `save` wrote; a `ValueError` if the file is damaged or something else."""
-        path = Path(path)
-        path.open("rb").close()  # the usual errors of a file that is not there
-        try:
-            with safe_open(path, framework="numpy") as file:
-                metadata, stored = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"found the format {metadata.get('format')!r}, expected {FORMAT!r}")
-            texts = {"network": metadata["network"], "provenance": metadata["provenance"]}
-            if metadata["sha256"] != files.digest(**texts, tensors=stored):
-                raise ValueError("found content that has not the digest that it names")
-            network = json.loads(texts["network"])
-            if network["alphabet"] != ALPHABET:
-                raise ValueError(f"found the alphabet {network['alphabet']!r}, expected {ALPHABET!r}")
+
+        def checked(network: dict, stored: dict[str, Array]) -> PackedLanguageModel:
+            files.require(
+                network["alphabet"] == ALPHABET, f"the alphabet {network['alphabet']!r}, expected {ALPHABET!r}"
+            )
             matrices = {name: _matrix(stored, name, *shape) for name, shape in network["matrices"].items()}
-            return cls(matrices, network["heads"], network["context"], json.loads(texts["provenance"]))
-        except (SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{path} is not a packed language model, or it is damaged: {error!r}") from error
+            return cls(matrices, network["heads"], network["context"])
+
+        model, model.provenance = files.read_signed(Path(path), "packed language model", {FORMAT: checked})
+        return model
 
 
 def _matrix(stored: dict[str, Array], name: str, rows: int, columns: int, bits: str) -> Matrix:
@@ -162,8 +150,7 @@ def _matrix(stored: dict[str, Array], name: str, rows: int, columns: int, bits: 
     each = each if each.denominator > 1 else each.numerator
     found = weight.dtype, weight.shape, scale.dtype, len(scale) in (1, rows)
     expected = np.uint8, (rows, ceil(columns * each / 8)), np.float64, True
-    if found != expected:
-        raise ValueError(f"found {name} of {found}, expected {expected}")
+    files.require(found == expected, f"{name} of {found}, expected {expected}")
     return Matrix(files.unpack_levels(weight, each, columns), scale, each)
 
 

@@ -91,7 +91,7 @@ def test_a_changed_byte_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"is damaged: .*has not the digest"):
+    with pytest.raises(ValueError, match=r"is damaged: .*does not match its digest"):
         PackedLanguageModel.load(path)
 
 

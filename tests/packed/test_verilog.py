@@ -1,5 +1,6 @@
 """The circuit computes what Python does: its netlist is simulated, clock by clock."""
 
+import re
 import shutil
 import subprocess
 from functools import partial
@@ -11,7 +12,7 @@ from networks import shaken
 
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
-from bnn_tutorial.export import verilog
+from bnn_tutorial.export import counts, verilog
 from bnn_tutorial.export.verilog import to_verilog
 
 simulation = pytest.importorskip("study.rivals.circuit.simulation", reason="needs numba")
@@ -114,7 +115,7 @@ def test_a_changed_weight_is_noticed():
 @pytest.mark.parametrize("bits", [1, 4, 8])
 def test_signed_digits_are_few_and_make_the_number(bits):
     numbers = np.arange(-(2**bits), 2**bits + 1)
-    digits = verilog.signed_digits(numbers)
+    digits = counts.signed_digits(numbers)
     assert np.array_equal((2 ** np.arange(len(digits))) @ digits, numbers)
     assert not (digits[1:] & digits[:-1] & 1).any()
 
@@ -124,7 +125,7 @@ def test_fewer_bits_give_the_same_codes(seed):
     random = np.random.default_rng(seed)
     factor = random.integers(-(2**24), 2**24, 5)
     constant, shift, most = random.integers(-(2**34), 2**34, 5), 26, random.integers(1, 5000, 5)
-    small, less, fewer = verilog._fewer_bits(factor, constant, shift, most, 255)
+    small, less, fewer = counts.fewer_bits(factor, constant, shift, most, 255)
     for m in range(5):
         n = np.arange(most[m] + 1)
         code = np.clip(factor[m] * n + constant[m] >> shift, 0, 255)
@@ -134,8 +135,8 @@ def test_fewer_bits_give_the_same_codes(seed):
 def test_of_equal_logits_the_first_class_has_the_largest_rank():
     net = network((7, 3), binary_input=True, normalise=False, activation=None)
     layer = net.layers[-1]
-    counts = verilog.Counts.of(verilog.signed_digits(layer.levels.astype(np.int64)), 1, True)
-    ranks = verilog._ranks(layer, counts)
+    digits = counts.signed_digits(layer.levels.astype(np.int64))
+    ranks = counts.Counts.of(digits, 1, True).ranks(layer)
     assert len({*ranks[0]} & {*ranks[1]}) == 0
 
 
@@ -166,5 +167,24 @@ def test_the_command_writes_the_file(tmp_path, monkeypatch, capsys):
     network((6, 3, 2)).save(tmp_path / "net.safetensors")
     monkeypatch.setattr("sys.argv", ["verilog", str(tmp_path / "net.safetensors"), "--at-once", "2"])
     verilog.main()
-    assert "module net(input clk, input valid" in (tmp_path / "net.v").read_text()
+    assert "module net(\n  input clk, input valid" in (tmp_path / "net.v").read_text()
     assert "wrote" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["nothing.safetensors"], ["broken.safetensors"], ["net", "--at-once", "7"]])
+def test_the_command_says_what_is_wrong_without_a_traceback(arguments, tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing of the kind")
+    network((6, 3, 2)).save(tmp_path / "net")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["verilog", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        verilog.main()
+    assert re.search(rf"error: .*{arguments[-1]}.*\n$", capsys.readouterr().err)
+    assert not list(tmp_path.glob("*.v"))
+
+
+def test_the_command_makes_a_name_that_verilog_allows(tmp_path, monkeypatch):
+    network((6, 3, 2)).save(tmp_path / "3 nets")
+    monkeypatch.setattr("sys.argv", ["verilog", str(tmp_path / "3 nets")])
+    verilog.main()
+    assert (tmp_path / "net_3_nets.v").exists()

@@ -1,4 +1,4 @@
-#ifdef NET_MAIN /* cc -DNET_MAIN net.c -o net; ./net < digit.pgm */
+#ifdef NET_MAIN /* a program: compile with -D NET_MAIN, and give it an image, ./a.out < digit.pgm */
 #include <stdio.h>
 
 int main(void)
