@@ -14,13 +14,18 @@ INSTALL := $(RUN) pip install --quiet --no-compile --constraint constraints.txt 
 # It checks the types of the pages' scripts, and nothing else needs it. No lock file: the version is exact, and it has no dependencies.
 NPM := command -v npm >/dev/null && npm install --no-package-lock --no-audit --no-fund --silent
 
+# The pages of the course as `make course` prints them, in order; folds stay closed.
+COURSE := start-here $(basename $(wildcard notebooks/*.ipynb)) binarise-your-own faq glossary references
+PRINT := chromium --headless --no-sandbox --disable-gpu --no-pdf-header-footer
+JOIN := import sys; from pypdf import PdfWriter; out = PdfWriter(); [out.append(f) for f in sys.argv[2:]]; out.write(sys.argv[1])
+
 # Two processes of one thread each: on two cores, two threads in each would take a third longer. The tests of a file stay
 # together, in the order of pyproject.toml.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"
 
-.PHONY: help tutorial test test-all check site serve notebooks lab bench format clean
+.PHONY: help tutorial test test-all check site course serve notebooks lab bench format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +60,13 @@ check: $(FOR_TEST)
 site: $(FOR_TUTORIAL) ## build the site into site/; a broken link fails the build
 	$(RUN) mkdocs build --strict --quiet
 	@echo "The site is in $(CURDIR)/site: 'make serve' shows it in your browser"
+
+course: site ## the notebooks as a zip and the course as a PDF, in build/course/; needs chromium
+	$(INSTALL) ".[course]"
+	rm -rf build/course && mkdir -p build/course
+	$(RUN) zipfile -c build/course/notebooks.zip notebooks/*.ipynb
+	for page in $(COURSE); do $(PRINT) --print-to-pdf=build/course/$$(basename $$page).pdf "file://$(CURDIR)/site/$$page/index.html"; done
+	$(VENV)/bin/python -c '$(JOIN)' build/course/course.pdf $(COURSE:%=build/course/$$(basename %).pdf)
 
 serve: $(FOR_TUTORIAL) ## show the site and follow your changes
 	$(RUN) mkdocs serve --open

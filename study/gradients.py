@@ -1,4 +1,4 @@
-"""How good are gradients through random signs? Ten units, all 1,024 states: no sampling, no training.
+"""How good are gradients through random signs? Ten neurons, all 1,024 states: no sampling, no training.
 
 A random network: ten pre-activations a, of each a random sign, +1 with probability (1 + a) / 2 clipped to [0, 1], as
 `bnn.stochastic_sign_ste` draws it, and the cross-entropy of a real layer of three classes on top. The *mean* loss is a
@@ -34,7 +34,7 @@ def slopes(loss: Callable[[Tensor], Tensor], w: float) -> tuple[float, float]:
     Examples:
         >>> [round(slope, 2) for slope in slopes(lambda s: s - 2 * s**2, 0.3)]  # even the direction is wrong
         [1.0, -0.2]
-        >>> slopes(lambda s: (s + 1) ** 2, 0.0)  # right, though the loss is no straight line
+        >>> slopes(lambda s: (s + 1) ** 2, 0.0)  # right, although the loss is not linear
         (2.0, 2.0)
     """
     s = torch.tensor([-1.0, 1.0], dtype=torch.float64, requires_grad=True)
@@ -48,7 +48,7 @@ def quality(networks: int = 100, scale: float = 1.0, seed: int = 0) -> pd.DataFr
 
     Args:
         networks: how many.
-        scale: of the weights on top: the larger, the less the loss is a straight line between the states.
+        scale: of the output weights: the larger they are, the less linear the loss is between the states.
         seed: of the networks and of the relaxation's noise.
 
     Returns:

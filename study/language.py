@@ -1,4 +1,4 @@
-"""What a bit is worth in a language model: `python -m study.language`, some ten hours of one core.
+"""What a bit is worth in a language model: `python -m study.language`, about ten hours on one core.
 
 Planned before any result was known. The text is Shakespeare's; whole plays are held out, three to choose by and three
 to report. At equal layers (four blocks, 128 wide) only the forward map changes, and the rounding of activations, which
@@ -123,7 +123,7 @@ def best(results: pd.DataFrame, names: list[str], values, otherwise):
 
 
 class NGrams:
-    """Interpolated Witten-Bell: an order hands on to the shorter one as much as it has seen different characters.
+    """Interpolated Witten-Bell: the more different characters followed, the more weight the shorter order gets.
 
     p(x | h) = (count(h x) + kinds(h) p(x | shorter h)) / (count(h) + kinds(h)), from 1/62 on.
     """
@@ -163,7 +163,7 @@ def _find(keys: np.ndarray, wanted: np.ndarray, *values: np.ndarray):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", help="only rows whose name begins so")
+    parser.add_argument("names", nargs="*", help="only rows whose name starts with one of these")
     parser.add_argument("--ngrams", action="store_true", help="measure the baseline")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Two other ways to binary weights than a straight-through estimator: `python -m study.optimisers`.
+"""Two ways to train binary weights without a straight-through estimator: `python -m study.optimisers`.
 
 Each is an optimizer and a forward map. The recipe of ten epochs, whose row, and that of Bop, stand in
 `closing_the_gap`; each gets the best of three values of its own on held-out images, one seed each. The whole training

@@ -2,10 +2,10 @@
 
 Planned before any result was known.
 
-The question: of networks that may store so many bytes, which kind of weights and activations recognises most? Every
+The question: within a budget of bytes, which kind of weights and activations is most accurate? Every
 kind gets the same budgets, weights, thresholds and scales together as `bnn.summary` counts them, and fills each with
-the widest network that fits. What else is left to it, each kind chooses for itself, on held-out images: how many
-pixels it looks at (28x28, their means down to 7x7, or the middle 20x20 and its means), how many hidden layers, how they
+the widest network that fits. Everything else is chosen for each kind on held-out images: how many
+pixels it sees (28x28, their means down to 7x7, or the middle 20x20 and its means), how many hidden layers, how they
 taper, and the learning rate.
 
 The choice, for each set, kind and budget (a cell), one seed, on the last 10,000 training images, in two stages. First a
@@ -21,7 +21,7 @@ interval, unpaired, since unlike networks share nothing by sharing a seed; all p
 Šidák's correction.
 
 Networks of one shape are trained together (`together`), with the steps of `bnn.train`. About three hours on one quiet
-core; a run that was interrupted goes on where it was.
+core; an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ FEW_EPOCHS, EPOCHS, FINALISTS = 3, 10, 2
 
 
 class Cell(NamedTuple):
-    """Where a result stands in the table."""
+    """The place of a result in the table."""
 
     data: str
     kind: str
@@ -87,7 +87,7 @@ CELLS = [Cell(data, kind, budget) for data, budget, kind in product(SETS, BUDGET
 
 
 def stored_bytes(kind: str, widths: Sequence[int]) -> int:
-    """What `bnn.summary` counts: a threshold a hidden unit, or scale and shift, and of a class two numbers."""
+    """What `bnn.summary` counts: a threshold per hidden neuron, or a scale and a shift, and two numbers per class."""
     bits = bnn.weight_bits(bnn.GenDense(1, 1, forward_map=KINDS[kind]["forward_map"]))
     of_unit, of_class = (4 if kind == "1 bit, sign" else 8), (8 if kind == "float" else 16)
     rows = [n * ceil(inputs * bits / 8) for inputs, n in pairwise(widths)]
@@ -95,13 +95,13 @@ def stored_bytes(kind: str, widths: Sequence[int]) -> int:
 
 
 def shape(pixels: str, depth: int, taper: float, first: int) -> Shape:
-    """A network whose first hidden layer has `first` units."""
+    """A network whose first hidden layer has `first` neurons."""
     hidden = (max(1, round(first * taper**i)) for i in range(depth))
     return Shape(pixels, (PIXELS[pixels][1] ** 2, *hidden, 10))
 
 
 def widest(kind: str, budget: int, pixels: str, depth: int, taper: float) -> Shape | None:
-    """The widest network within the bytes; None where not even a single unit fits."""
+    """The widest network within the bytes; None if not even one neuron fits."""
     fits = partial(shape, pixels, depth, taper)
     first = bisect_right(range(1, 10_000), budget, key=lambda n: stored_bytes(kind, fits(n).widths))
     return fits(first) if first else None
@@ -111,7 +111,7 @@ Scores = Callable[[Shape, Sequence[float], int], list[float]]  # (network, rates
 
 
 def best_rate(scores: Scores, network: Shape, rate: float, epochs: int, walk: bool = True) -> tuple[float, float]:
-    """(accuracy, rate): the best of `rate` and its two neighbours, and on as long as a neighbour is better."""
+    """(accuracy, rate): the best of `rate` and its two neighbours, and so on as long as a neighbour is better."""
     i = RATES.index(rate)
     near = RATES[max(0, i - 1) : i + 2]
     best = max(zip(scores(network, near, epochs), near, strict=True))
@@ -147,7 +147,7 @@ def choose(kind: str, budget: int, scores: Scores) -> tuple[Shape, float]:
 
 
 def recipe(cell: Cell, network: Shape, rate: float, epochs: int) -> Recipe:
-    """What `bnn.train` would be told; more than ten epochs have augmented images."""
+    """The settings for `bnn.train`. Runs of more than ten epochs have augmented images."""
     settings = {"learning_rate": rate, "epochs": epochs, "network": KINDS[cell.kind] | {"widths": network.widths}}
     if epochs > EPOCHS:
         middle, side = PIXELS[network.pixels]  # `recipes.augment(1)`, which moves an image by one of 28 pixels
@@ -192,7 +192,7 @@ class Choices:
 
 
 def chosen(cell: Cell, epochs: int, choices: Table, train: bool = False) -> Recipe:
-    """What a row of the result is trained with."""
+    """The settings of a row of the result."""
     scores = Choices(cell, choices, train)
     network, rate = choose(cell.kind, cell.budget, scores)
     if epochs > EPOCHS:
@@ -205,7 +205,7 @@ ROWS |= {f"{cell}, 60 epochs": (cell, 60) for cell in CELLS if cell.budget == 12
 
 
 def chosen_recipes() -> dict[str, Recipe]:
-    """Of the rows whose choice is complete, by the stored table."""
+    """The recipes of the rows whose choices are complete in the stored table."""
     choices, recipes = Table(CHOICES), {}
     for name, (cell, epochs) in ROWS.items():
         with suppress(KeyError):

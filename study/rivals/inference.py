@@ -1,7 +1,7 @@
 """One-bit products and packed networks against float32 and int8, as ratios measured in the same run.
 
-The peers have the same number of threads and their weights in the layout that they like best. Of float32 the fastest of
-PyTorch, NumPy and ONNX Runtime counts. Int8 is `torch._int_mm` for the product, and ONNX Runtime's network for the
+The rivals have the same number of threads, and their weights in the layout that suits them best. Of float32 the fastest
+of PyTorch, NumPy and ONNX Runtime counts. Int8 is `torch._int_mm` for the product, and ONNX Runtime's network for the
 network (see `int8`). The contestants take turns; each ratio is the median over the rounds of the ratio in a round. The
 last lines say how close the products come to a limit: in each cycle one instruction of this machine's widest kind.
 """
@@ -192,11 +192,11 @@ def main() -> None:
     (bits, of_bits), (macs, of_bytes) = widest()
     a_cycle = 10_000 * 1024**2 / seconds[PRODUCT] / cycles
     print(f"  {PRODUCT}: {a_cycle:.0f} bits a cycle and thread, {a_cycle / bits:.0%} of one {of_bits} a cycle.")
-    print("    What holds it back: to load, XOR and add takes two to three instructions for each that counts.")
+    print("    The limit: loading, XOR and adding take two to three instructions for each one that counts bits.")
     a_cycle = 10_000 * 784 * 300 / seconds[PIXELS] / cycles
     print(f"  {PIXELS}: {a_cycle:.0f} pixels a cycle and thread, {a_cycle / macs:.0%} of one {of_bytes} a cycle.")
     print(f"  {SINGLE}: {4096**2 / 8 / seconds[SINGLE] / 1e9:.0f} GB/s of weights.")
-    print("    What holds it back: each weight is used once, so the caches set the pace, not the counting.")
+    print("    The limit: each weight is used once, so the caches set the pace, not the counting.")
 
 
 if __name__ == "__main__":

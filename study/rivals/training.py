@@ -97,15 +97,15 @@ def main() -> None:
         run()  # warm up
     rounds = [{name: run() for name, run in contestants.items()} for _ in range(options.rounds)]
 
-    print(f"Training {'-'.join(map(str, WIDTHS))} at batch {BATCH}, {torch.get_num_threads()} threads, by the epoch:")
+    print(f"Training {'-'.join(map(str, WIDTHS))} at batch {BATCH}, {torch.get_num_threads()} threads, per epoch:")
     for name in contestants:
         print(f"  {name:13} {statistics.median(r[name] for r in rounds):6.2f} s")
     over_products = statistics.median(r["bnn.train"] / r["(a) products"] for r in rounds)
     over_stock = statistics.median(r["(b) stock"] / r["bnn.train"] for r in rounds)
     over_float = statistics.median(r["bnn.train"] / r["(c) float"] for r in rounds)
     print(f"  {over_products:.2f} times the products")
-    print(f"  {over_stock:.2f} times faster than the stock loop (to reach: at least 3.5)")
-    print(f"  {over_float:.2f} times the float twin (to reach: at most 1.25)")
+    print(f"  {over_stock:.2f} times faster than the stock loop (goal: at least 3.5)")
+    print(f"  {over_float:.2f} times the float twin (goal: at most 1.25)")
 
 
 if __name__ == "__main__":

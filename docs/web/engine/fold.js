@@ -44,7 +44,7 @@ export function fold(layers, activation) {
  * @returns {Layer}
  */
 function foldLayer({ inputs, outputs, weight, norm }, unit, ofBytes, activation) {
-  if (!norm) throw new Error("expected batch norm after each layer, got a layer without: turn it on and train anew");
+  if (!norm) throw new Error("expected batch norm after each layer, got a layer without it: turn it on and train again");
   checkNumbers([weight, ...Object.values(norm)]);
   const { weight: gamma, bias: beta, mean } = norm;
   const sigma = Float64Array.from(norm.variance, (variance) => Math.sqrt(variance + EPSILON));
@@ -69,7 +69,7 @@ function foldLayer({ inputs, outputs, weight, norm }, unit, ofBytes, activation)
 /** @param {Floats[]} arrays */
 function checkNumbers(arrays) {
   if (arrays.every((array) => array.every(Number.isFinite))) return;
-  throw new Error("the network has parameters that are not finite: train anew");
+  throw new Error("the network has parameters that are not finite: train again");
 }
 
 /**

@@ -116,7 +116,7 @@ function checkInput({ shape, padding }, i, [first, ...sizes]) {
   const all = sizes.reduce((product, size) => product * size, first);
   const [, inputs, side] = shape;
   const isImage = sizes.length === 2 && first === inputs && sizes.every((size) => size + 2 * padding >= side);
-  require(side ? isImage : all === inputs, `layer ${i} of shape ${shape}, which gets ${side ? [first, ...sizes] : all} inputs`);
+  require(side ? isImage : all === inputs, `layer ${i} of shape ${shape}, which has ${side ? [first, ...sizes] : all} inputs`);
 }
 
 /**
@@ -142,7 +142,7 @@ async function checkDigest({ metadata, tensors }) {
   const texts = ["network", "provenance"].map((name) => metadata.get(name) ?? "");
   const values = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, tensor]) => tensor.values);
   const digest = await digestOf([...texts, ...values]);
-  require(digest === null || digest === metadata.get("sha256"), "a content without the digest that it names");
+  require(digest === null || digest === metadata.get("sha256"), "content that does not match its SHA-256 digest");
 }
 
 /**

@@ -80,7 +80,7 @@ function readTensor(name, entry, data) {
 function checkThatAllIsUsed(tensors, length) {
   let end = 0;
   for (const { start, values } of tensors.sort((a, b) => a.start - b.start)) {
-    require(start === end, "tensors with gaps between them, or one over the other");
+    require(start === end, "tensors with gaps between them, or that overlap");
     end += values.byteLength;
   }
   require(end === length, "bytes that belong to no tensor");

@@ -20,7 +20,7 @@ const RATIO = 4; // images of MNIST to one of the reader's at least
 /** @returns {Promise<Digits>} */
 export async function loadDigits() {
   const response = await fetch(new URL(FILE, import.meta.url)).catch(() => null);
-  if (!response) throw new Error("the host cannot be reached");
+  if (!response) throw new Error("the server cannot be reached");
   if (!response.ok) throw new Error(`the server answered ${response.status} for ${FILE}`);
   const { tensors } = readSafetensors(await unzip(new Uint8Array(await response.arrayBuffer())));
   const [train, heldOut] = ["train", "held_out"].map((part) => {
@@ -35,7 +35,7 @@ export async function loadDigits() {
 /** A server may have unpacked it on the way. @param {Uint8Array<ArrayBuffer>} bytes */
 async function unzip(bytes) {
   if (!GZIP.every((byte, i) => bytes[i] === byte)) return bytes;
-  if (!("DecompressionStream" in globalThis)) throw new Error("this browser cannot unpack them; those since 2023 can");
+  if (!("DecompressionStream" in globalThis)) throw new Error("this browser cannot unpack them; browsers since 2023 can");
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -5,7 +5,7 @@ import { MOST_POINTS, snapped } from "./state.js";
 
 /** @typedef {import("./state.js").Point} Point */
 
-const FULL = `There is room for ${MOST_POINTS} points; click on one to take it away.`;
+const FULL = `There is room for ${MOST_POINTS} points. Click on one to remove it.`;
 const REACH = 0.05; // within which a click takes a point away
 const [STRIDE, LEAP] = [0.05, 0.25]; // of the cross, without and with Shift
 

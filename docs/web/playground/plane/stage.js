@@ -18,9 +18,9 @@ const LONGEST = 0.1; // seconds that a frame may have lasted; after longer ones 
 const PICTURE = 50; // milliseconds from one picture to the next
 const SPOKEN = 5000; // milliseconds from one sentence to the next
 const SETTLED = 300; // milliseconds after the last change, when the address follows
-const NO_POINTS = "There are no points to learn from: click into the map to add some, or choose a set.";
+const NO_POINTS = "There are no points to learn from. Click into the map to add some, or choose a set.";
 const RAN_AWAY =
-  "a number ran out of the computer's range (NaN or infinity), and there is no way back. A smaller rate may help.";
+  "a number left the computer's range (NaN or infinity), so the run cannot go on. A smaller rate may help.";
 /** @type {Array<keyof State>} that change nothing of what is learnt */
 const OUTWARD = ["speed", "stop"];
 
@@ -212,7 +212,7 @@ class Stage {
   /** For a screen reader, and rarely enough to be listened to. @param {number} [now] */
   say(now = performance.now()) {
     this.spoken = now;
-    const beside = this.beside ? ` Beside it: ${summary(this.beside)}` : "";
+    const beside = this.beside ? ` Second network: ${summary(this.beside)}` : "";
     this.part("spoken").textContent = `${this.isPlaying ? "Running. " : ""}${summary(this.main)}${beside}`;
   }
 

@@ -114,7 +114,7 @@ export class Views {
   /** @param {Run} main @param {Run | null} beside @param {number[]} weights */
   writeValues(main, beside, weights) {
     main.evaluate();
-    const both = (/** @type {(run: Run) => string} */ text) => text(main) + (beside ? `, beside ${text(beside)}` : "");
+    const both = (/** @type {(run: Run) => string} */ text) => text(main) + (beside ? `; second network ${text(beside)}` : "");
     this.write("loss-value", both((run) => short(run.loss)));
     this.write("accuracy-value", both((run) => short(run.accuracy)));
     this.write("flips-value", both((run) => (run.binaryWeights ? `${run.flips.toLocaleString("en")} flips` : "none")));
@@ -138,8 +138,8 @@ export class Views {
     const reach = niceAbove(Math.min(Math.max(2, window, ...spreads.map((spread) => 2.5 * spread)), MOST_REACH));
     drawSurrogate(this.canvas("surrogate"), colours, activation, sums, reach);
     const both = (/** @type {number[]} */ values) => values.map(short).join(" and ");
-    const words = `for ${percent(withSlope, 0)}, spread ${both(spreads)}`;
-    this.write("spread", words + (beside ? `; beside ${percent(beside.withSlope, 0)}, ${both(beside.spreads)}` : ""));
+    const words = `reaches ${percent(withSlope, 0)}, spread ${both(spreads)}`;
+    this.write("spread", words + (beside ? `; second network ${percent(beside.withSlope, 0)}, ${both(beside.spreads)}` : ""));
   }
 }
 
