@@ -1,5 +1,5 @@
 // A packed language model, from the same file and with the same sums as Python's `packed/language.py`: products of whole
-// numbers, and floats between them for norm, softmax and the step of each character.
+// numbers, with floats between them for norm, softmax and the step of each character.
 
 import { digestOf } from "../engine/read.js";
 import { isTable, readSafetensors, readTable, require } from "../engine/safetensors.js";
@@ -41,13 +41,13 @@ export class LanguageModel {
     this.forget();
   }
 
-  /** The text begins anew. */
+  /** Start a new text. */
   forget() {
     this.seen = this.blocks.map(() => []);
   }
 
   /**
-   * Take up one more character.
+   * Read one more character.
    * @param {number} character its place in the alphabet
    * @returns {Float64Array} the logits of the next one
    */

@@ -14,8 +14,8 @@ import { readSafetensors, require } from "../../engine/safetensors.js";
 
 const FILE = "digits.safetensors.gz";
 const GZIP = [0x1f, 0x8b]; // the first bytes
-const TIMES = 40; // that an own digit is there at most, for one among thousands has no weight
-const RATIO = 4; // images of MNIST to one of the reader's at least
+const TIMES = 40; // at most so many copies of a reader's digit, since one among thousands has no weight
+const RATIO = 4; // at least so many MNIST images for each of the reader's
 
 /** @returns {Promise<Digits>} */
 export async function loadDigits() {
@@ -35,14 +35,14 @@ export async function loadDigits() {
 /** A server may have unpacked it on the way. @param {Uint8Array<ArrayBuffer>} bytes */
 async function unzip(bytes) {
   if (!GZIP.every((byte, i) => bytes[i] === byte)) return bytes;
-  if (!("DecompressionStream" in globalThis)) throw new Error("this browser cannot unpack them; browsers since 2023 can");
+  if (!("DecompressionStream" in globalThis)) throw new Error("this browser cannot unpack them; those since 2023 can");
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /**
- * How often each of the reader's digits is in the training set: often enough to matter, and all together not more than
- * a fifth of it.
+ * How many copies of each of the reader's digits are in the training set: enough to matter, but all together at most a
+ * fifth of it.
  * @param {number} digits of MNIST
  * @param {number} own
  */
