@@ -2,26 +2,25 @@
 
 Planned before any result was known.
 
-The question: within a budget of bytes, which kind of weights and activations is most accurate? Every
-kind gets the same budgets, weights, thresholds and scales together as `bnn.summary` counts them, and fills each with
-the widest network that fits. Everything else is chosen for each kind on held-out images: how many
-pixels it sees (28x28, their means down to 7x7, or the middle 20x20 and its means), how many hidden layers, how they
-taper, and the learning rate.
+The question: within a budget of bytes, which kind of weights and activations is most accurate? Every kind gets the same
+budgets. Weights, thresholds and scales all count, as in `bnn.summary`. Each kind fills a budget with the widest network
+that fits. Everything else is chosen for each kind on held-out images: the pixels it sees (28x28, their means down to
+7x7, or the middle 20x20 and its means), the number of hidden layers, how they taper, and the learning rate.
 
-The choice, for each set, kind and budget (a cell), one seed, on the last 10,000 training images, in two stages. First a
-walk, three epochs a network: 14x14 pixels and two hidden layers that halve find their rate; at that rate the walk goes
-along one axis at a time to the best place within two steps of pixels, or one step of the others, until no axis leads
-on. Then the two best shapes train for all ten epochs, their rates walk again, and the best is taken. So a winner lies
-on an edge only where an axis ends. The test set is not read.
+The choice is made for each set, kind and budget (a cell), with one seed, on the last 10,000 training images, in two
+stages. First comes a walk, with three epochs per network. 14x14 pixels and two hidden layers that halve find their
+rate. At that rate, the walk goes along one axis at a time to the best place within two steps of pixels, or one step of
+the others, until no axis improves it. Then the two best shapes train for all ten epochs, their rates walk again, and
+the best is taken. So a winner lies on an edge only where an axis ends. The test set is not read.
 
 The result: the whole training set, the recipe of ten epochs, accuracy on all 10,000 test images after the last epoch,
-five seeds on both sets. The networks of 12,000 bytes also for sixty epochs of gently augmented images, the rate the
-best of three neighbours, by one seed of sixty epochs on held-out images. Verdicts: differences of means by Welch's
-interval, unpaired, since unlike networks share nothing by sharing a seed; all pairs of kinds in a column together, by
-Šidák's correction.
+five seeds on both sets. The networks of 12,000 bytes are also trained for sixty epochs of gently augmented images.
+Their rate is the best of three neighbours, by one seed of sixty epochs on held-out images. Verdicts are differences of
+means with Welch's interval. They are unpaired, since different networks share nothing by sharing a seed. All pairs of
+kinds in a column are corrected together, by Šidák's correction.
 
 Networks of one shape are trained together (`together`), with the steps of `bnn.train`. About three hours on one quiet
-core; an interrupted run continues where it stopped.
+core. An interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -157,7 +156,7 @@ def recipe(cell: Cell, network: Shape, rate: float, epochs: int) -> Recipe:
 
 
 def train_missing(table: Table, runs: list[tuple[str, int, Recipe]], held_out: bool = False) -> None:
-    """Train together those of the runs, (name, seed, recipe), that have no row yet; recipes may differ in the rate."""
+    """Train together the runs, (name, seed, recipe), that have no row yet. The recipes may differ in the rate."""
     runs = [(name, seed, recipe) for name, seed, recipe in runs if (name, seed) not in table]
     if not runs:
         return
@@ -177,7 +176,7 @@ def train_missing(table: Table, runs: list[tuple[str, int, Recipe]], held_out: b
 
 
 class Choices:
-    """The scores of a cell's candidates, from a table, into which missing ones are trained; or a `KeyError`."""
+    """The scores of a cell's candidates, from a table. Missing ones are trained, or are a `KeyError`."""
 
     def __init__(self, cell: Cell, table: Table, train: bool = False):
         self.cell, self.table, self.train = cell, table, train

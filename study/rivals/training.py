@@ -1,11 +1,11 @@
-"""Seconds an epoch of `bnn.train`, against its products alone, the stock loop, and the same network in floats.
+"""Seconds per epoch of `bnn.train`, against its products alone, the stock loop, and the same network in floats.
 
 The contestants take turns, an epoch of the whole training set at a time (the stock loop an eighth of one), so that a
-slow minute of a shared machine slows all of them. Each ratio is the median over the rounds of the ratio in a round.
+slow minute of a shared machine slows all of them. Each ratio is the median of the ratios of all rounds.
 
 (a) products: the eight matrix products of a step, forward and backward, in float32 and nothing else;
 (b) stock:    the same network under the loop of most PyTorch tutorials: torchvision's MNIST with `ToTensor`, a
-              shuffling `DataLoader`, `Adam` as it comes;
+              shuffling `DataLoader`, `Adam` with its defaults;
 (c) float:    `bnn.train` of the same layers with ReLU and float weights.
 """
 
@@ -63,7 +63,7 @@ def stock(data: bnn.LabelledImages) -> Callable[[], float]:
     from torchvision.transforms import ToTensor
 
     class StockMnist(datasets.MNIST):
-        """torchvision's MNIST and its way to make a sample, over images that are in memory already."""
+        """torchvision's MNIST with its way of making a sample, over images that are already in memory."""
 
         def __init__(self):
             part = IMAGES // STOCK_SHARE
