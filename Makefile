@@ -7,16 +7,17 @@ FOR_TEST := $(VENV)/for-test
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
-# Compiling all that is installed takes half of pip's time; Python compiles what it imports, once, unless it is told not to.
+# Compiling everything that is installed takes half of pip's time. Python compiles what it imports, unless told not to.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(RUN) pip install --quiet --no-compile --constraint constraints.txt --editable
 
-# It checks the types of the pages' scripts, and nothing else needs it. No lock file: the version is exact, and it has no dependencies.
+# npm installs what checks the types of the pages' scripts. No lock file: the version is exact, and it has no dependencies.
 NPM := command -v npm >/dev/null && npm install --no-package-lock --no-audit --no-fund --silent
 
-# The pages of the course as `make course` prints them, in order; folds stay closed.
-COURSE := start-here $(basename $(wildcard notebooks/*.ipynb)) binarise-your-own faq glossary references
-PRINT := chromium --headless --no-sandbox --disable-gpu --no-pdf-header-footer
+# The pages that `make course` prints, in order. Folds stay closed.
+COURSE := start-here $(basename $(sort $(wildcard notebooks/*.ipynb))) binarise-your-own faq glossary references
+CHROMIUM ?= chromium
+PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --no-pdf-header-footer
 JOIN := import sys; from pypdf import PdfWriter; out = PdfWriter(); [out.append(f) for f in sys.argv[2:]]; out.write(sys.argv[1])
 
 # Two processes of one thread each: on two cores, two threads in each would take a third longer. The tests of a file stay
@@ -71,7 +72,7 @@ course: site ## the notebooks as a zip and the course as a PDF, in build/course/
 serve: $(FOR_TUTORIAL) ## show the site and follow your changes
 	$(RUN) mkdocs serve --open
 
-# Where this variable is set, OpenBLAS takes slower kernels than the machine has; a peer must not be handicapped.
+# If this variable is set, OpenBLAS uses slower kernels than it could, which would handicap a rival.
 notebooks: $(FOR_TEST) ## execute the notebooks in place and clean them for git
 	env -u OPENBLAS_CORETYPE $(RUN) tools.execute_notebooks notebooks/*.ipynb
 
@@ -83,7 +84,7 @@ bench: $(FOR_TEST) ## measure speed against peers and limits, as ratios
 	env -u OPENBLAS_CORETYPE $(RUN) study.rivals.training
 	env -u OPENBLAS_CORETYPE $(RUN) study.rivals.inference
 
-format: $(FOR_TEST) ## let ruff mend what it can
+format: $(FOR_TEST) ## let ruff fix what it can
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 

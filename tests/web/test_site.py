@@ -163,6 +163,10 @@ def test_every_page_has_a_card_to_share(site):
     assert (site / "assets" / "card.png").is_file()
 
 
+def test_a_page_that_includes_a_file_shows_it(site):
+    assert "set_epoch" in (site / "larger-than-one-machine" / "index.html").read_text(encoding="utf-8")
+
+
 def test_hooks_and_templates_are_not_published(site):
     assert not (site / "hooks").exists()
     assert not (site / "overrides").exists()
