@@ -7,12 +7,18 @@ FOR_TEST := $(VENV)/for-test
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
-# Compiling all that is installed takes half of pip's time; Python compiles what it imports, once, unless it is told not to.
+# Compiling everything that is installed takes half of pip's time. Python compiles what it imports, unless told not to.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(RUN) pip install --quiet --no-compile --constraint constraints.txt --editable
 
-# It checks the types of the pages' scripts, and nothing else needs it. No lock file: the version is exact, and it has no dependencies.
+# npm installs what checks the types of the pages' scripts. No lock file: the version is exact, and it has no dependencies.
 NPM := command -v npm >/dev/null && npm install --no-package-lock --no-audit --no-fund --silent
+
+# The pages that `make course` prints, in order. Folds stay closed.
+COURSE := start-here $(basename $(sort $(wildcard notebooks/*.ipynb))) binarise-your-own faq glossary references
+CHROMIUM ?= chromium
+PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --no-pdf-header-footer
+JOIN := import sys; from pypdf import PdfWriter; out = PdfWriter(); [out.append(f) for f in sys.argv[2:]]; out.write(sys.argv[1])
 
 # Two processes of one thread each: on two cores, two threads in each would take a third longer. The tests of a file stay
 # together, in the order of pyproject.toml.
@@ -20,7 +26,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-
 
 OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"
 
-.PHONY: help tutorial test test-all check site serve notebooks lab bench format clean
+.PHONY: help tutorial test test-all check site course serve notebooks lab bench format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,10 +62,17 @@ site: $(FOR_TUTORIAL) ## build the site into site/; a broken link fails the buil
 	$(RUN) mkdocs build --strict --quiet
 	@echo "The site is in $(CURDIR)/site: 'make serve' shows it in your browser"
 
+course: site ## the notebooks as a zip and the course as a PDF, in build/course/; needs chromium
+	$(INSTALL) ".[course]"
+	rm -rf build/course && mkdir -p build/course
+	$(RUN) zipfile -c build/course/notebooks.zip notebooks/*.ipynb
+	for page in $(COURSE); do $(PRINT) --print-to-pdf=build/course/$$(basename $$page).pdf "file://$(CURDIR)/site/$$page/index.html"; done
+	$(VENV)/bin/python -c '$(JOIN)' build/course/course.pdf $(COURSE:%=build/course/$$(basename %).pdf)
+
 serve: $(FOR_TUTORIAL) ## show the site and follow your changes
 	$(RUN) mkdocs serve --open
 
-# Where this variable is set, OpenBLAS takes slower kernels than the machine has; a peer must not be handicapped.
+# If this variable is set, OpenBLAS uses slower kernels than it could, which would handicap a rival.
 notebooks: $(FOR_TEST) ## execute the notebooks in place and clean them for git
 	env -u OPENBLAS_CORETYPE $(RUN) tools.execute_notebooks notebooks/*.ipynb
 
@@ -71,7 +84,7 @@ bench: $(FOR_TEST) ## measure speed against peers and limits, as ratios
 	env -u OPENBLAS_CORETYPE $(RUN) study.rivals.training
 	env -u OPENBLAS_CORETYPE $(RUN) study.rivals.inference
 
-format: $(FOR_TEST) ## let ruff mend what it can
+format: $(FOR_TEST) ## let ruff fix what it can
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 

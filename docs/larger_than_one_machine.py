@@ -1,4 +1,4 @@
-"""Train `binary_mlp` on several processes, each with its share of every batch: `torchrun` starts them.
+"""Train `binary_mlp` with several processes, started by `torchrun`. Each takes its share of every batch.
 
 torchrun --standalone --nproc-per-node 2 docs/larger_than_one_machine.py --epochs 2
 """
@@ -30,14 +30,14 @@ def main() -> None:
         device = torch.device("cuda", dist.get_rank() % torch.cuda.device_count())
     data = bnn.load_mnist()
     images = TensorDataset(data.train_images[: options.images], data.train_labels[: options.images])
-    sampler = DistributedSampler(images)  # another share for each process
+    sampler = DistributedSampler(images)  # a different share for each process
     loader = DataLoader(images, options.batch_size // dist.get_world_size(), sampler=sampler)
-    # Batch norm takes its statistics from a process's own share; on GPUs nn.SyncBatchNorm can join them.
+    # Batch norm computes its statistics over a process's own share. On GPUs, nn.SyncBatchNorm computes them over all.
     model = bnn.binary_mlp(generator=torch.Generator().manual_seed(0)).to(device)
     parallel = DistributedDataParallel(model)  # averages the gradients of all processes
     optimizer = torch.optim.Adam(model.parameters(), options.learning_rate)
     for epoch in range(options.epochs):
-        sampler.set_epoch(epoch)  # a new order
+        sampler.set_epoch(epoch)  # shuffles anew
         parallel.train()
         for x, y in loader:
             loss = F.cross_entropy(parallel(bnn.scale_pixels(x.to(device))), y.to(device))

@@ -1,8 +1,8 @@
 """How the values of the recipes were chosen: `python -m study.choices`.
 
-Trained on the first 50,000 training images, scored on the last 10,000: the column `acc_test` holds those. The test set
-is not read. Three seeds where the choice is close, else one; between two seeds the score differs by about 0.002. A
-recipe keeps the value that it has unless another one is better by more than the standard error of an accuracy p on
+Networks are trained on the first 50,000 training images and scored on the last 10,000; the column `acc_test` holds
+those scores. The test set is not read. Close choices have three seeds, others one; the score differs by about 0.002
+between two seeds. A recipe keeps its value unless another is better by more than the standard error of an accuracy p on
 10,000 images, the root of p (1 - p) / 10,000: 0.0015 for 0.975. About two hours on two cores.
 """
 

@@ -1,10 +1,10 @@
 """What each half of binarising costs: `python -m study.controls`.
 
-784-300-100-10 with float weights and ReLU, with binary weights only, with binary activations only, and with both; for
-ten and for sixty epochs of gently augmented images, each at the learning rate that `choices` found for it on held-out
-images. The whole training set, accuracy on all 10,000 test images after the last epoch, five seeds. `acc_int8` is the
-accuracy of the float network when weights and activations are cut to 8 bits after training; 784-40-10 then has as many
-bytes as the binary network. About half an hour on two cores.
+784-300-100-10 with float weights and ReLU, with binary weights only, with binary activations only, and with both. Each
+is trained for ten and for sixty epochs of gently augmented images, with the learning rate that `choices` found for it
+on held-out images. Training uses the whole training set. Accuracies are on all 10,000 test images after the last epoch,
+for five seeds. `acc_int8` is the accuracy of the float network after its weights and activations were rounded to 8
+bits. 784-40-10 then has as many bytes as the binary network. About half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results" / "controls.csv"
 
 
 def int8(model: nn.Module, data: bnn.LabelledImages) -> dict[str, float]:
-    """The accuracy on the test images after the ranges of the first 1,000 training images were cut to 8 bits."""
+    """The accuracy on the test images in 8 bits, with the ranges that the first 1,000 training images give."""
     with TemporaryDirectory() as folder:
         float32, path = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         to_float32(model, float32)

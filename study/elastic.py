@@ -23,7 +23,7 @@ def random_elastic(pixels: Tensor, pixels_moved: float = 1.0, degrees: float = 5
         scale: of the change of size.
 
     Returns:
-        (N, side * side) float, by bilinear interpolation; outside the given image is 0.
+        (N, side * side) float, by bilinear interpolation; pixels outside the given image are 0.
     """
     pixels = bnn.random_affine(pixels, degrees, 1, scale)
     side = math.isqrt(pixels.shape[1])

@@ -1,8 +1,8 @@
-"""At which pixels do weights change sign, with Adam and with plain gradient descent? `python -m study.flipped_pixels`.
+"""At which pixels do weights change sign, with Adam and with plain SGD? `python -m study.flipped_pixels`.
 
-The tutorial's network and training, three epochs, five seeds; gradient descent (SGD) at a rate that brings it about as
-far. Nothing is chosen. The columns besides: the share of the first layer's weights whose sign is not the one from which
-training started, at pixels with ink in less than a tenth of the training images, and at those with ink in more.
+The tutorial's network and training, for three epochs and five seeds. SGD has a rate that brings it about as far as
+Adam. Nothing is chosen. The two extra columns hold the share of the first layer's weights whose sign differs from that
+before training: at pixels that have ink in less than a tenth of the training images, and at all others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def sgd(model: torch.nn.Module, learning_rate: float) -> torch.optim.SGD:
 
 
 def with_start(generator: torch.Generator) -> torch.nn.Module:
-    """The tutorial's network, which remembers the signs of its first layer from before it was trained."""
+    """The tutorial's network, which remembers the signs that its first layer had before training."""
     model = bnn.tutorial_mlp(generator)
     model.start = bnn.sign(model[0].weight.detach())
     return model

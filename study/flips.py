@@ -1,10 +1,11 @@
 """What a flipped bit of the stored weights costs: `python -m study.flips`.
 
-Memory that is run at a low voltage, or that radiation meets, loses bits. Each bit of the packed weights flips with the
-same probability; thresholds, scales and the processor's sums stay whole. Four networks: one-bit weights with signs and
-with 8-bit activations, and 8-bit weights in the same layers and in about the same bytes; the recipe of ten epochs, with
-rate and shape that `worth_28x28` chose. Each is trained once, seed 0, and then damaged anew for each rate and each of
-five seeds. Accuracy on all 10,000 test images. Three minutes.
+Memory loses bits at a low voltage or under radiation. Here, each bit of the packed weights flips with the same
+probability, while thresholds, scales and the processor's sums stay intact. There are four networks: one-bit weights
+with signs and with 8-bit activations, and 8-bit weights in the same layers and in about the same bytes. They are
+trained with the recipe of ten epochs, and with the rate and shape that `worth_28x28` chose. Each is trained once, with
+seed 0, and then damaged anew for each rate and each of five seeds. Accuracies are on all 10,000 test images. Three
+minutes.
 """
 
 from __future__ import annotations

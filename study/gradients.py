@@ -1,9 +1,9 @@
-"""How good are gradients through random signs? Ten units, all 1,024 states: no sampling, no training.
+"""How good are gradients through random signs? Ten neurons, all 1,024 states: no sampling, no training.
 
-A random network: ten pre-activations a, of each a random sign, +1 with probability (1 + a) / 2 clipped to [0, 1], as
-`bnn.stochastic_sign_ste` draws it, and the cross-entropy of a real layer of three classes on top. The *mean* loss is a
-sum over all states, so its gradient, with respect to a, is known exactly, and so are mean and variance of an estimator
-that draws one state. Only the relaxation has no states; it is sampled.
+A random network has ten pre-activations a. Each gets a random sign, +1 with probability (1 + a) / 2 clamped to [0, 1],
+as `bnn.stochastic_sign_ste` draws it. On top is a real layer of three classes with the cross-entropy. The *mean* loss
+is a sum over all states, so its gradient with respect to a is known exactly, and so are the mean and variance of an
+estimator that draws one state. Only the relaxation has no states, so it is sampled.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ TEMPERATURES = (1.0, 0.3)
 
 
 def slopes(loss: Callable[[Tensor], Tensor], w: float) -> tuple[float, float]:
-    """Of one random sign s, +1 with probability (1 + w) / 2: the slope of the mean loss in w, and the estimator's mean.
+    """For a random sign s, +1 with probability (1 + w) / 2: the slope of the mean loss in w, and the estimator's mean.
 
     Examples:
         >>> [round(slope, 2) for slope in slopes(lambda s: s - 2 * s**2, 0.3)]  # even the direction is wrong
         [1.0, -0.2]
-        >>> slopes(lambda s: (s + 1) ** 2, 0.0)  # right, though the loss is no straight line
+        >>> slopes(lambda s: (s + 1) ** 2, 0.0)  # right, although the loss is not linear
         (2.0, 2.0)
     """
     s = torch.tensor([-1.0, 1.0], dtype=torch.float64, requires_grad=True)
@@ -44,11 +44,11 @@ def slopes(loss: Callable[[Tensor], Tensor], w: float) -> tuple[float, float]:
 
 
 def quality(networks: int = 100, scale: float = 1.0, seed: int = 0) -> pd.DataFrame:
-    """Bias, standard deviation and cosine of each estimator: a row for each of them and each random network.
+    """Bias, standard deviation and cosine of each estimator: one row per estimator and random network.
 
     Args:
-        networks: how many.
-        scale: of the weights on top: the larger, the less the loss is a straight line between the states.
+        networks: their number.
+        scale: of the output weights: the larger they are, the less linear the loss is between the states.
         seed: of the networks and of the relaxation's noise.
 
     Returns:
@@ -78,7 +78,7 @@ def quality(networks: int = 100, scale: float = 1.0, seed: int = 0) -> pd.DataFr
 
 
 def _loss(s: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """(networks, draws): the cross-entropy of class 0, and its slope in each sign (networks, draws, units)."""
+    """(networks, draws): the cross-entropy of class 0, and its slope in each sign (networks, draws, neurons)."""
     logits = s @ weights.mT
     error = torch.softmax(logits, dim=2) - F.one_hot(torch.zeros(logits.shape[:2], dtype=torch.long), CLASSES)
     return -torch.log_softmax(logits, dim=2)[..., 0], error @ weights
@@ -96,7 +96,7 @@ def _relaxed(a: Tensor, weights: Tensor, temperature: float, random: torch.Gener
 
 
 def _row(name: str, gradients: Tensor, p: Tensor, exact: Tensor) -> pd.DataFrame:
-    """From gradients (networks, draws, units) that are drawn with probability p (networks, draws)."""
+    """From gradients (networks, draws, neurons) that are drawn with probability p (networks, draws)."""
     size = exact.norm(dim=1)
     mean = (p[..., None] * gradients).sum(dim=1)
     variance = (p * (gradients - mean[:, None]).square().sum(dim=2)).sum(dim=1)

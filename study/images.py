@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import bnn_tutorial as bnn
 
-FOLDER = Path("build") / "data"  # torchvision downloads into it what is missing
+FOLDER = Path("build") / "data"  # torchvision downloads missing sets into it
 
 # By the pixels that are left: the side of the square in the middle of 28x28, and of what its means make of it.
 PIXELS = {"5x5": (20, 5), "7x7": (28, 7), "10x10": (20, 10), "14x14": (28, 14), "16x16": (28, 16), "20x20": (20, 20)}
@@ -32,7 +32,7 @@ def images(name: str, held_out: bool = False) -> bnn.LabelledImages:
 
 
 def fewer_pixels(data: bnn.LabelledImages, pixels: str) -> bnn.LabelledImages:
-    """The middle of each image, and means of its pixels, rounded to whole numbers, which `packed` can take."""
+    """The middle of each image, as means of its pixels, rounded to whole numbers for `packed`."""
     middle, side = PIXELS[pixels]
     edge = (28 - middle) // 2
 

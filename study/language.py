@@ -1,14 +1,15 @@
-"""What a bit is worth in a language model: `python -m study.language`, some ten hours of one core.
+"""What a bit is worth in a language model: `python -m study.language`, about ten hours on one core.
 
-Planned before any result was known. The text is Shakespeare's; whole plays are held out, three to choose by and three
-to report. At equal layers (four blocks, 128 wide) only the forward map changes, and the rounding of activations, which
-the float model does without. At equal bytes each kind fills a budget, embeddings of 8 bits included, with 2, 4 or 8
-blocks as wide as fit. Rates and shapes are those that do best on the plays to choose by, in shorter trials of one seed;
-until these are there the rate is 0.003 and the blocks are four. The products of the training are in bfloat16. The loss
-is in nats a character, with n-grams beside it.
+Planned before any result was known. The text is Shakespeare's. Whole plays are held out: three to make choices, three
+for the results. At equal layers (four blocks, 128 wide), only the forward map changes, and the rounding of activations,
+which the float model does not have. At equal bytes, each kind fills a budget, 8-bit embeddings included, with 2, 4 or 8
+blocks as wide as fit. Rates and shapes are the best on the plays for choices, in shorter trials of one seed. Until
+these are done, the rate is 0.003 and there are four blocks. The products in training are in bfloat16. The loss is in
+nats per character, with n-grams for comparison.
 
-A run that was interrupted goes on with the row that it was at. `python -m study.language ternary` fills only rows whose
-name begins so, `--ngrams` measures the baseline, and the first ternary model is kept for the page that writes.
+An interrupted run continues with the row that it was working on. `python -m study.language ternary` fills only rows
+whose name starts with that word. `--ngrams` measures the baseline. The first ternary model is kept for the page that
+writes.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ RATES, TRIAL_STEPS, STEPS = (0.001, 0.003, 0.01), 1000, 3000
 
 
 class Run(NamedTuple):
-    """What to train, how, and for how many seeds; a trial is only scored on the plays to choose by."""
+    """What to train, how, and for how many seeds. A trial is only scored on the plays for choices."""
 
     options: dict
     rate: float
@@ -79,7 +80,7 @@ def _typed(value: object) -> str:
 def stored_bytes(
     forward_map: bnn.ForwardMap, embedding_map: bnn.ForwardMap = bnn.linear, width: int = 128, blocks: int = 4, **_
 ) -> int:
-    """Of a model with these options: rows of weights in whole bytes, and eight for each scale, as the file has them."""
+    """Bytes of a model with these options: rows of weights in whole bytes, and eight for each scale, as in the file."""
     edges = matrix_bytes(embedding_map, width, len(ALPHABET)) + matrix_bytes(embedding_map, len(ALPHABET), width)
     shapes = (3 * width, width), (width, width), (4 * width, width), (width, 4 * width)
     return edges + blocks * sum(matrix_bytes(forward_map, *shape) for shape in shapes)
@@ -93,14 +94,14 @@ def matrix_bytes(forward_map: bnn.ForwardMap, rows: int, columns: int) -> int:
 
 
 def widest(kind: str, budget: int, blocks: int) -> dict:
-    """The options of the widest model of a kind within the bytes; embeddings have 8 bits, but not in the float one."""
+    """The options of the widest model of a kind within the bytes. Embeddings have 8 bits, except in the float model."""
     options = KINDS[kind] | {"embedding_map": bnn.linear if kind == "float" else bnn.quantised_linear, "blocks": blocks}
     sizes = [options | {"width": width} for width in range(4, 1000, 4)]
     return sizes[bisect_right(sizes, budget, key=lambda size: stored_bytes(**size)) - 1]
 
 
 def runs(results: pd.DataFrame) -> dict[str, Run]:
-    """All rows of the table by name, the most important first, with what the trials chose so far."""
+    """All rows of the table by name, the most important first, with the choices of the trials so far."""
     table = {f"{name}, rate {rate}": Run(options, rate, TRIAL_STEPS, 1, True)
              for name, options in (KINDS | ACTIVATIONS).items() for rate in RATES}  # fmt: skip
     rates = {
@@ -116,14 +117,14 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
 
 
 def best(results: pd.DataFrame, names: list[str], values, otherwise):
-    """The value whose trial did best; `otherwise` until all of them are there."""
+    """The value with the best trial, or `otherwise` until all trials are done."""
     scores = results.set_index("name")["nats_choose"]
     tried = all(name in scores for name in names)
     return values[int(np.argmin([scores[name] for name in names]))] if tried else otherwise
 
 
 class NGrams:
-    """Interpolated Witten-Bell: an order hands on to the shorter one as much as it has seen different characters.
+    """Interpolated Witten-Bell: the more different characters followed, the more weight the shorter order gets.
 
     p(x | h) = (count(h x) + kinds(h) p(x | shorter h)) / (count(h) + kinds(h)), from 1/62 on.
     """
@@ -136,7 +137,7 @@ class NGrams:
             self.orders.append((grams, counts, histories, np.add.reduceat(counts, starts), kinds))
 
     def nats(self, tokens: np.ndarray) -> float:
-        """The mean loss of a character of this text."""
+        """The mean loss per character of this text."""
         p = np.full(len(tokens), 1 / len(ALPHABET))
         for order, (grams, counts, histories, totals, kinds) in enumerate(self.orders):
             keys, at = _keys(tokens, order)
@@ -145,7 +146,7 @@ class NGrams:
         return float(-np.log(p).mean())
 
     def bytes(self) -> int:
-        """A tree with four bytes a gram: its last character, how many follow it, and its count in 16 bits."""
+        """A tree with four bytes per n-gram: its last character, how many follow it, and its count in 16 bits."""
         return sum(4 * len(grams) for grams, *_ in self.orders)
 
 
@@ -163,7 +164,7 @@ def _find(keys: np.ndarray, wanted: np.ndarray, *values: np.ndarray):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", help="only rows whose name begins so")
+    parser.add_argument("names", nargs="*", help="only rows whose name starts with one of these")
     parser.add_argument("--ngrams", action="store_true", help="measure the baseline")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -195,19 +196,19 @@ def main() -> None:
 
 
 def read() -> pd.DataFrame:
-    """The rows that are there."""
+    """The stored rows."""
     return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=COLUMNS)
 
 
 def valid_rows() -> pd.DataFrame:
-    """The rows with the settings of now: those with others will be computed again."""
+    """The rows with the current settings. Others will be computed again."""
     table = read()
     now = {name: run.settings() for name, run in runs(table).items()}
     return table[table["name"].map(now) == table["settings"]]
 
 
 def missing(names: list[str]) -> list[tuple[str, int, Run]]:
-    """What is to do, in order: float, ternary and ±1 first, then seed after seed."""
+    """The missing runs, in order: float, ternary and ±1 first, then seed by seed."""
     table = read()
     done = set(zip(table["name"], table["seed"], table["settings"], strict=True))
     first = ["ternary", "float", "±1"]

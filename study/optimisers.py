@@ -1,8 +1,9 @@
-"""Two other ways to binary weights than a straight-through estimator: `python -m study.optimisers`.
+"""Two ways to train binary weights without a straight-through estimator: `python -m study.optimisers`.
 
-Each is an optimizer and a forward map. The recipe of ten epochs, whose row, and that of Bop, stand in
-`closing_the_gap`; each gets the best of three values of its own on held-out images, one seed each. The whole training
-set, accuracy on all 10,000 test images after the last epoch, five seeds. Ten minutes on two cores.
+Each is an optimizer and a forward map. They are compared with the recipe of ten epochs and with Bop, which are rows of
+`closing_the_gap`. Each gets the best of three values of its own setting on held-out images, one seed each. Training
+uses the whole training set. Accuracies are on all 10,000 test images after the last epoch, for five seeds. Ten minutes
+on two cores.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ CHOICES = RESULTS.with_name("optimisers_choices.csv")
 
 @bnn.keeps(bnn.binary_weights)
 def real_linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """Real weights in training, for `ProxQuant` to make binary; in `eval` mode their signs."""
+    """Real weights in training, which `ProxQuant` makes binary; their signs in `eval` mode."""
     return F.linear(x, layer.weight if layer.training else bnn.sign(layer.weight), layer.bias)
 
 
 class ProxQuant(torch.optim.Adam):
-    """Adam, and after its step a proximal one: each binary weight moves towards its sign, by more at each step.
+    """Adam, followed by a proximal step: each binary weight moves towards its sign, further at each step.
 
-    No estimator is needed, since the network that is trained is real; it becomes binary on the way.
+    No estimator is needed, since the trained network is real. It becomes binary on the way.
 
     Args:
         strength: the t-th step moves a weight by strength * t, at most to ±1.
@@ -62,10 +63,10 @@ def mirrored_linear(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 class MirrorDescent(torch.optim.Adam):
-    """Adam for `mirrored_linear`, whose tanh it makes steeper with each step.
+    """Adam for `mirrored_linear`; it makes the tanh steeper with each step.
 
-    Mirror descent takes its steps in another space than that of the weights: here in that of W, where the weights are
-    tanh(sharpness W). To pass the gradient straight through is then no estimate but the method itself.
+    Mirror descent takes its steps in a different space from that of the weights: here in that of W, where the weights
+    are tanh(sharpness W). Passing the gradient straight through is then not an estimate but the method itself.
 
     Args:
         growth: the sharpness is growth^t after t steps.
@@ -90,7 +91,7 @@ def prox_quant(strength: float) -> Recipe:
 
 
 def mirror_descent(growth: float) -> Recipe:
-    """Without clamping, which is no part of it."""
+    """Without clamping, which is not part of it."""
     optimizer = partial(MirrorDescent, growth=growth)
     return changed(TEN_EPOCHS, clamp=None, optimizer=optimizer, network={"forward_map": mirrored_linear})
 
@@ -104,7 +105,7 @@ CANDIDATES = {name: recipe for tried in VALUES_OF.values() for name, recipe in t
 
 
 def chosen_recipes() -> dict[str, Recipe]:
-    """Of those whose candidates all have a row."""
+    """The recipes whose candidates all have a row."""
     chosen = {name: best(tried, CHOICES) for name, tried in VALUES_OF.items()}
     return {name: recipe._replace(seeds=5) for name, recipe in chosen.items() if recipe}
 

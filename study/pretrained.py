@@ -1,7 +1,7 @@
-"""The network that comes with the package: `python -m study.pretrained`.
+"""Train the network that comes with the package: `python -m study.pretrained`.
 
-784-300-100-10, 60 epochs of augmented images. The seed is fixed beforehand; nothing is chosen among runs. About three
-minutes. The file says how it was made, and how it did on the test set.
+784-300-100-10, for 60 epochs of augmented images. The seed was fixed in advance; nothing is chosen among runs. About
+three minutes. The file says how it was made, and how accurate it is on the test set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SEED = 0
 
 
 def trained(recipe: Recipe, data: bnn.LabelledImages, teacher: Recipe = TEACHER) -> packed.PackedNetwork:
-    """Train from the seed, and pack; if the recipe is distilled, train the teacher first, on the same images."""
+    """Train from the seed, and pack. If the recipe is distilled, train the teacher first, on the same images."""
     model = teacher.train(SEED, data)[1] if recipe.distilled else None
     return packed.PackedNetwork.from_model(recipe.train(SEED, data, model)[1])
 
@@ -33,12 +33,12 @@ def trained(recipe: Recipe, data: bnn.LabelledImages, teacher: Recipe = TEACHER)
 def train_and_save(
     file: Path, recipe: Recipe, data: bnn.LabelledImages, module: str, teacher: Recipe = TEACHER
 ) -> None:
-    """Train, and write the file, which says how it was made and how it does on the test images.
+    """Train, and write the file. It says how it was made, and its accuracy on the test images.
 
     Args:
-        file: its folder is made.
+        file: its folder is created.
         recipe, data, teacher: see `trained`.
-        module: which, run as a command, calls this.
+        module: the one that calls this when it is run as a command.
     """
     network = trained(recipe, data, teacher)
     accuracy = (network.predict(data.test_images) == data.test_labels.numpy()).mean()

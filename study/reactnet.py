@@ -1,6 +1,6 @@
 """A binary convnet with shortcuts: real numbers pass around each binary convolution (Bi-Real Net, ReActNet).
 
-Between the blocks stand real numbers, not signs. Whole numbers alone cannot compute that, so `packed` refuses it.
+The blocks pass on real numbers, not signs. Whole numbers alone cannot compute that, so `packed` refuses it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ShiftedSign(nn.Module):
 
 
 class ShiftedPReLU(nn.Module):
-    """RPReLU of ReActNet: a PReLU whose bend is moved, in both directions, by learned numbers for each channel."""
+    """RPReLU of ReActNet: a PReLU whose kink is shifted, in both directions, by learned numbers for each channel."""
 
     def __init__(self, channels: int):
         super().__init__()

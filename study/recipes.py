@@ -1,4 +1,4 @@
-"""What a recipe is, and those that more than one experiment starts from, with the values that `choices.py` found."""
+"""What a recipe is, and the recipes that several studies share, with the values that `choices.py` found."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Recipe(NamedTuple):
     """How to train and what: `build(generator=...)` makes the network.
 
     Attributes:
-        distilled: a teacher's soft targets replace the labels (knowledge distillation).
-        seeds: how many runs, from seed 0.
-        measure: more columns of a result, from the trained network and the images.
+        distilled: whether a teacher's soft targets replace the labels (knowledge distillation).
+        seeds: the number of runs, with seeds from 0.
+        measure: computes further columns of a result from the trained network and the images.
         data: "MNIST", or the name of another set that `bnn.load_images` knows.
-        start: a recipe of the same layers that is trained first; its parameters are the start of this one's.
+        start: a recipe with the same layers, trained first; its parameters are the initial ones of this recipe.
     """
 
     config: bnn.TrainConfig = TUTORIAL
@@ -38,31 +38,31 @@ class Recipe(NamedTuple):
     def train(
         self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True
     ) -> tuple[pd.DataFrame, nn.Module]:
-        """A new network, by `bnn.train`; the teacher is asked only if the recipe is distilled."""
+        """A new network, by `bnn.train`. The teacher is used only if the recipe is distilled."""
         config = replace(self.config, seed=seed, teacher=teacher if self.distilled else None)
         model = self.build(generator=torch.Generator().manual_seed(seed))
         if self.start is not None:
             model.load_state_dict(self.start.train(seed, data, teacher, progress)[1].state_dict())
         history, model = bnn.train(config, data, model, progress)
-        if len(history) < config.epochs:  # an interrupted training is no result
+        if len(history) < config.epochs:  # an interrupted training gives no result
             raise KeyboardInterrupt
         return history, model
 
     def settings(self) -> str:
-        """The network, and what differs from the tutorial's training, as it would be typed."""
+        """The network, and the settings that differ from the tutorial's training, as you would type them."""
         texts = [typed(self.build), describe(self.config), "distilled" if self.distilled else ""]
         texts.append(f"measure={typed(self.measure)}" if self.measure else "")
         texts.append(f"start: {self.start.settings()}" if self.start else "")
         return "; ".join(text for text in texts if text)
 
 
-# The tutorial's network with batch norm and the clipped estimator, and what lets it learn fast.
+# The tutorial's network with batch norm and the clipped estimator, and settings that let it learn fast.
 FAST = replace(TUTORIAL, clamp="step", schedule=torch.optim.lr_scheduler.CosineAnnealingLR, learning_rate=3e-3)
 TEN_EPOCHS = Recipe(FAST, bnn.binary_mlp)
 
 
 def changed(recipe: Recipe, distilled: bool | None = None, network: dict | None = None, **settings) -> Recipe:
-    """The recipe with other settings of the training and other options of the network; the rest stays."""
+    """The recipe with other training settings and other options of the network. The rest stays."""
     build = partial(recipe.build, **network) if network else recipe.build
     distilled = recipe.distilled if distilled is None else distilled
     return recipe._replace(config=replace(recipe.config, **settings), build=build, distilled=distilled)
@@ -83,7 +83,7 @@ HALVES = {
     "binary activations": {"forward_map": bnn.linear},
     "both binary": {},
 }
-# In 8 bits it has as many bytes as the binary one: the rival on a small chip.
+# In 8 bits it takes as many bytes as the binary network: the rival on a small chip.
 NETWORKS = HALVES | {"float 784-40-10": HALVES["float"] | {"widths": (784, 40, 10)}}
 RATES = {("float", 60): 0.01}  # the others: that of `AUGMENTED`
 

@@ -1,9 +1,9 @@
 """The best networks of their sizes: `python -m study.records`.
 
-The whole training set, accuracy on all 10,000 test images after the last epoch, five seeds, three for the largest.
-Seconds are a result here, so each run has both cores, unless `--processes 2` gives two of them one each: such rows
-have none. About an hour and a half. The tutorial's network after 10 and 60 epochs of augmented images is a row of
-`controls`.
+Training uses the whole training set. Accuracies are on all 10,000 test images after the last epoch, for five seeds, and
+for three in the case of the largest network. The time is a result here, so each run has both cores. With `--processes
+2`, two runs get one core each, and their rows have no time. About an hour and a half. The tutorial's network after 10
+and 60 epochs of augmented images is in `controls`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What helps a small binary network, one change at a time, on held-out images: `python -m study.records_choices`.
 
-Two networks: a dense one with the tutorial's 35,090 bytes, and a convolutional one of at most 12,000, thresholds
-included. Each change is made to the base alone; what `records` trains puts those together that helped. Trained on the
-first 50,000 training images, scored on the last 10,000: the column `acc_test` holds those. The test set is not read.
-One seed; half of the epochs of `records`, or less. An hour on two cores.
+There are two networks: a dense one with the tutorial's 35,090 bytes, and a convolutional one of at most 12,000 bytes,
+thresholds included. Each change is made to the base network alone. `records` then combines those that helped. Networks
+are trained on the first 50,000 training images and scored on the last 10,000; the column `acc_test` holds those scores.
+The test set is not read. One seed, and at most half of the epochs of `records`. An hour on two cores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONVNET = changed(SMALL_CONVNET, epochs=10, network={"widths": (54, 10)})  # 11,
 
 
 def with_float_weights(build: Callable[..., nn.Module], generator: torch.Generator | None = None) -> nn.Module:
-    """The network of `build` with the latent weights themselves in place of their signs."""
+    """The network of `build` with the latent weights themselves instead of their signs."""
     model = build(generator=generator)
     for layer in bnn.binary_layers(model):
         layer.forward_map = bnn.conv2d if isinstance(layer, bnn.GenConv2d) else bnn.linear

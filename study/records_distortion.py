@@ -18,7 +18,7 @@ KNOTS = 7  # along each side; the displacement is linear between them
 
 @cache
 def _between_knots(side: int) -> Tensor:
-    """The matrix that leads from values at the knots to values at the pixels: (KNOTS², side²)."""
+    """The matrix that turns values at the knots into values at the pixels: (KNOTS², side²)."""
     each = torch.eye(KNOTS**2).view(-1, 1, KNOTS, KNOTS)
     return F.interpolate(each, side, mode="bilinear", align_corners=True).flatten(1)
 
@@ -31,7 +31,7 @@ def distorted(
     shear: float = 0.1,
     elastic: float = 0.5,
 ) -> Tensor:
-    """Each image is slanted, resized, turned, moved and bent by random amounts of its own.
+    """Slant, resize, rotate, shift and bend each image by its own random amounts.
 
     Args:
         pixels: (N, side * side) float, one square image a row.
@@ -40,7 +40,7 @@ def distorted(
         elastic: standard deviation of the displacement of a knot, in pixels, in each direction.
 
     Returns:
-        (N, side * side) float, by bilinear interpolation; outside the given image is 0.
+        (N, side * side) float, by bilinear interpolation; pixels outside the given image are 0.
     """
     images, side = len(pixels), math.isqrt(pixels.shape[1])
     angle, wide, high, slant, right, down = 2 * torch.rand(6, images, 1, 1) - 1

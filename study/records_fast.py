@@ -1,8 +1,9 @@
 """A convnet of one-bit weights and 8-bit activations, trained in bfloat16: four to five times as fast on one core.
 
-Signs are exact in bfloat16, and products of matrices sum in float32. Three more things make it fast: the first
-convolution and its pooling are four products with patches of the image, one for each place in a pool; activations are
-clipped, and rounded in evaluation only, since bfloat16 rounds them already; all layers keep channels last.
+Signs are exact in bfloat16, and matrix products are summed in float32. Three more things make it fast. The first
+convolution and its pooling are four products with patches of the image, one for each place in a pool. Activations are
+clamped in training, and rounded in evaluation only, since bfloat16 rounds them anyway. All layers store the channels
+last.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class PooledStem(torch.autograd.Function):
 
 
 class Pool(torch.autograd.Function):
-    """2x2 max pooling of (N, H, W, C), H and W even; equal largest values all get the gradient."""
+    """2x2 max pooling of (N, H, W, C), H and W even. If several values are largest, all get the gradient."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:

@@ -24,10 +24,10 @@ EIGHT_BITS = partial(bnn.quantised_relu, limit=255 / 32)  # a step of 1/32
 
 
 class LongRun(Recipe):
-    """A recipe for hours: a convnet trains in bfloat16, the state is kept after each epoch, and the end is scored.
+    """A recipe for hours: a convnet trains in bfloat16, the state is saved after each epoch, and the result is scored.
 
-    Epochs are numbered from 0, and each has random numbers of its own, so a run that was stopped and goes on ends with
-    the same network. `seconds` are those of the processor.
+    Epochs are numbered from 0, and each has its own random numbers, so a run that was stopped and continued ends with
+    the same network. `seconds` are processor time.
     """
 
     def train(
@@ -69,7 +69,7 @@ class Checkpoint:
                 part.load_state_dict(state)
 
     def keep(self, seconds: float) -> None:
-        """After an epoch that took so long. A stop in the middle of it leaves the file of the epoch before."""
+        """Save the state after an epoch that took so long. A stop in between leaves the file of the previous epoch."""
         self.epochs, self.seconds = self.epochs + 1, self.seconds + seconds
         self.file.parent.mkdir(parents=True, exist_ok=True)
         new = self.file.with_suffix(".new")
@@ -110,7 +110,7 @@ def half_size_mlp(
 
 
 class Muon(torch.optim.Muon):
-    """PyTorch's Muon for the binary weights, each unit's in a row, and Adam, at the same rate, for all else."""
+    """PyTorch's Muon for the binary weights, a row per neuron, and Adam, at the same rate, for everything else."""
 
     def __init__(self, model: nn.Module, learning_rate: float):
         self.weights = [layer.weight for layer in bnn.binary_layers(model)]

@@ -1,13 +1,14 @@
-"""The best networks of one-bit weights, 8-bit activations (W1A8) and 12,000 bytes: `python -m study.records_w1a8`.
+"""The best networks of one-bit weights, 8-bit activations and 12,000 bytes: `python -m study.records_w1a8`.
 
-All bytes count, those of the thresholds and scales too, as `bnn.summary` counts them. To reach: 0.9965 with
-convolutions, where the field's best has 0.9955 (weights of 2 and 4 bits, 11.0 KiB), and 0.9905 without, where it has
-0.9902 (4 bits, 12.3 KiB); both are BitNetMCU's.
+All bytes count, including those of thresholds and scales, as in `bnn.summary`. The goal with convolutions is 0.9965;
+the best published network has 0.9955, with weights of 2 and 4 bits and 11.0 KiB. The goal without convolutions is
+0.9905, where the best has 0.9902, with 4 bits and 12.3 KiB. Both published networks are BitNetMCU's.
 
-First the tries, one change at a time, one seed: trained on the first 50,000 training images, scored on the last 10,000.
-The test set is not read. A difference of five images is no difference, so there the loss decides; what helps is put
-together for a longer try. Then the results: the whole training set, accuracy on all 10,000 test images after the last
-epoch, five seeds. Ten hours on one quiet core, and a run that was stopped goes on after its last whole epoch.
+First come the trials, with one change at a time and one seed. They are trained on the first 50,000 training images and
+scored on the last 10,000. The test set is not read. A difference of five images is no difference, so there the loss
+decides. The changes that help are combined in a longer trial. Then come the results: the whole training set, accuracy
+on all 10,000 test images after the last epoch, five seeds. Ten hours on one quiet core. A run that was stopped
+continues after its last complete epoch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What every study here does: train what has no result yet, and write each row as soon as it is there.
+"""What every study here does: train the missing runs, and write each row as soon as it is done.
 
-A study is a table of named recipes, each trained for some seeds. A run that was interrupted goes on where it was. A row
-says with which settings it was computed; where a recipe has others now, it is computed again.
+A study is a table of named recipes, each trained with several seeds. An interrupted study continues where it stopped.
+Each row records the settings of its run. If the settings of a recipe have changed, its rows are computed again.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .teacher import TEACHER
 
 
 class Table:
-    """A CSV file of results, written anew with each row: `table[name, seed]` is the accuracy of a run.
+    """A CSV file of results, rewritten with each new row: `table[name, seed]` is the accuracy of a run.
 
     Args:
-        path: the file, which need not be there.
-        order: of the rows, by name; else they stay in the order in which they come.
+        path: the file, which need not exist.
+        order: the names in the order of the rows; by default, rows stay in the order in which they are added.
     """
 
     def __init__(self, path: Path, order: Iterable[str] = ()):
@@ -58,15 +58,16 @@ def run_missing(
     names: Iterable[str] | None = None,
     processes: int = 2,
 ) -> None:
-    """Fill the CSV file `results` with a row for each recipe and seed, and print the means.
+    """Fill the CSV file `results` with one row per recipe and seed, and print the means.
 
     Args:
-        results: the file; rows that it has, with the recipe's settings, are kept.
+        results: the file. Its rows with the settings of the recipes are kept.
         recipes: by name, in the order of the table.
         held_out: score on held-out training images instead of the test set.
-        names: which of them to run; None: those that the command line names, or all.
-        processes: at a time, unless the command line says otherwise. Two of one thread each get more done than one of
-            two threads, but their seconds say little: those are written only where each run has the machine to itself.
+        names: the recipes to run; by default those named on the command line, or all.
+        processes: how many run at the same time, unless the command line says otherwise. Two of one thread each are
+            faster than one of two threads. But their seconds mean little: only a run that has the machine to itself
+            writes them.
     """
     args = _arguments(recipes if names is None else (), processes)
     names = names or args.names or recipes
@@ -85,15 +86,15 @@ def run_missing(
 
 
 def _arguments(names: Iterable[str], processes: int) -> argparse.Namespace:
-    """Without names any will do: they are another table's."""
+    """Without names, any are accepted: they belong to another table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", choices=[[], *names] if names else None, help="run only these")
-    parser.add_argument("--processes", type=int, default=processes, help="at a time; default %(default)s")
+    parser.add_argument("--processes", type=int, default=processes, help="at the same time; default %(default)s")
     return parser.parse_args()
 
 
 def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Iterator[tuple[str, int, dict]]:
-    """The rows as they are done. A run that fails does not take the others with it; its error comes last."""
+    """The rows in the order in which they are done. A failed run does not stop the others; its error is raised last."""
     teacher = None
     if any(recipes[name].distilled for name, _ in todo):
         _, teacher = TEACHER.train(0, images("MNIST", held_out))
@@ -117,7 +118,7 @@ def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Itera
 
 
 def _row(recipe: Recipe, seed: int, held_out: bool, teacher: nn.Module | None) -> dict:
-    """The last epoch's row, what the recipe measures besides, the seconds of all epochs, and the images."""
+    """The last epoch's row, what else the recipe measures, the seconds of all epochs, and the data set."""
     data = images(recipe.data, held_out)
     history, model = recipe.train(seed, data, teacher, progress=False)
     last = history.drop(columns="seconds").round(4).to_dict("records")[-1]
@@ -126,7 +127,7 @@ def _row(recipe: Recipe, seed: int, held_out: bool, teacher: nn.Module | None) -
 
 
 def best(candidates: dict[str, Recipe], choices: Path) -> Recipe | None:
-    """The candidate that did best on held-out images, by the file `choices`; None until all of them were tried."""
+    """The candidate with the best score on held-out images in the file `choices`; None until all have one."""
     scores = pd.read_csv(choices).set_index("name")["acc_test"] if choices.exists() else {}
     tried = bool(candidates) and all(name in scores for name in candidates)
     return candidates[max(candidates, key=scores.get)] if tried else None

@@ -1,4 +1,4 @@
-"""Settings as text, so that a result can say what it was computed with."""
+"""Settings as text, so that each result can record its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ TUTORIAL = bnn.TrainConfig(score_images=10_000, device="cpu")
 
 
 def describe(config: bnn.TrainConfig) -> str:
-    """What differs from the tutorial's training, as it would be typed."""
+    """The settings that differ from the tutorial's training, as you would type them."""
     values = [(f.name, getattr(config, f.name), getattr(TUTORIAL, f.name)) for f in fields(config)]
     return "; ".join(f"{name}={typed(value)}" for name, value, default in values if value != default)
 
 
 def typed(value: object) -> str:
-    """A function by its name, a partial of it with its arguments, anything else as Python writes it."""
+    """A function by its name, a partial with its arguments, anything else by its repr."""
     if isinstance(value, partial):
         arguments = [*map(typed, value.args), *(f"{key}={typed(v)}" for key, v in value.keywords.items())]
         return f"{typed(value.func)}({', '.join(arguments)})"

@@ -1,8 +1,8 @@
-"""Means, differences and their 95 % intervals, by Student's t: what each table says beside a score.
+"""Means, differences and their 95 % intervals, by Student's t, for the tables of scores.
 
-Runs of two networks are compared unpaired, by Welch's interval: a seed that two unlike networks share gives them
-neither the same start nor the same errors, so there is nothing that pairing would cancel. An interval covers the luck
-of the seed, not that of which 10,000 images are in the test set.
+Runs of two networks are compared unpaired, by Welch's interval. A seed that two different networks share gives them
+neither the same initial weights nor the same errors, so pairing would cancel nothing. An interval covers the random
+variation between seeds. It does not cover the choice of the 10,000 test images.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def differences(scores: Mapping[str, Sequence[float]], *pairs: tuple[str, str]) 
 
 
 def all_differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """All pairs, with intervals that *all* hold with 95 %: a row for each two names, in both orders.
+    """All pairs, with intervals that hold *together* with 95 %: a row for each pair of names, in both orders.
 
     Welch's intervals, each at the level 0.95^(1 / pairs): Šidák's correction for the number of comparisons.
     """
@@ -56,5 +56,5 @@ def all_differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:
 
 
 def scores_of(table: pd.DataFrame, column: str = "acc_test") -> dict[str, list[float]]:
-    """The scores in percent by the rows' names, as they stand in a table of results."""
+    """The scores in per cent by the names of the rows in a table of results."""
     return {name: (100 * group).tolist() for name, group in table.groupby("name", sort=False)[column]}

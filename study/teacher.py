@@ -1,7 +1,8 @@
 """The teacher: a small float convnet, whose softmax gives other networks soft targets (knowledge distillation).
 
-It is trained when it is needed: about three minutes on two cores. It knows no image that its students are scored on:
-for choices on held-out images it is trained without those. `python -m study.teacher` prints the accuracy of both.
+It is trained when it is needed, in about three minutes on two cores. It never sees an image that its students are
+scored on: for choices on held-out images it is trained without those. `python -m study.teacher` prints the accuracy of
+both teachers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Dense networks of one shape and kind, trained side by side: a step of a small one is mostly Python's overhead.
+"""Dense networks of one shape and kind, trained side by side: for small ones, most of a step is Python's overhead.
 
-The recipe of `recipes.FAST` and no other: batch norm, Adam, the cosine schedule, binary weights clamped at each step.
-Start, order of the images and steps are those of `bnn.train` with the same seed, and so is the result, but for
-rounding. The networks stand in the first dimension of each tensor and an image in a column, so that for batch norm the
-units of all of them are channels. Two to three times as fast for networks of a few thousand bytes.
+This is the recipe `recipes.FAST` only: batch norm, Adam, the cosine schedule, binary weights clamped at each step. The
+initial weights, the order of the images and the steps are those of `bnn.train` with the same seed. So the results are
+the same, apart from rounding. The networks are in the first dimension of each tensor and each image is a column. Batch
+norm then sees the neurons of all networks as channels. For networks of a few thousand bytes this is two to three times
+as fast.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ def train_together(
     augment: Callable[[Tensor], Tensor] | None = None,
     batch_size: int = 64,
 ) -> None:
-    """Train `models`, `bnn.binary_mlp`s of one shape and kind, in place, each with a rate and a seed of its own.
+    """Train `models`, `bnn.binary_mlp`s of one shape and kind, in place, each with its own rate and seed.
 
-    The gradient of what a forward map keeps is taken for that of the latent weights: the straight-through estimator.
+    The gradient for what a forward map keeps is used for the latent weights: the straight-through estimator.
     """
     layers = list(zip(*models, strict=True))  # of the same place in all networks
     forward_map = layers[0][0].forward_map

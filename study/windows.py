@@ -1,9 +1,9 @@
-"""The window of the clipped estimator against the spread of what it clips: `python -m study.windows`.
+"""The window of the clipped estimator against the spread of its inputs: `python -m study.windows`.
 
-The tutorial's network, Adam at 0.0003, three epochs, clamped after each; the half-width `clip` of the window from 1/4
-to 32 and infinite (the identity), with and without batch norm, and without it also with logits scaled by 0.1 in the
-loss. The whole training set, accuracy on all 10,000 test images, five seeds. Nothing is chosen. About ten minutes on
-two cores.
+The tutorial's network is trained with Adam at 0.0003 for three epochs, with the weights clamped after each epoch. The
+half-width `clip` of the window goes from 1/4 to 32, and to infinity, which is the identity. The network has batch norm
+or not; without it, the logits in the loss are also scaled by 0.1. Training uses the whole training set. Accuracies are
+on all 10,000 test images after the last epoch, for five seeds. Nothing is chosen. About ten minutes on two cores.
 """
 
 from __future__ import annotations

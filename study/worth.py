@@ -2,26 +2,25 @@
 
 Planned before any result was known.
 
-The question: of networks that may store so many bytes, which kind of weights and activations recognises most? Every
-kind gets the same budgets, weights, thresholds and scales together as `bnn.summary` counts them, and fills each with
-the widest network that fits. What else is left to it, each kind chooses for itself, on held-out images: how many
-pixels it looks at (28x28, their means down to 7x7, or the middle 20x20 and its means), how many hidden layers, how they
-taper, and the learning rate.
+The question: within a budget of bytes, which kind of weights and activations is most accurate? Every kind gets the same
+budgets. Weights, thresholds and scales all count, as in `bnn.summary`. Each kind fills a budget with the widest network
+that fits. Everything else is chosen for each kind on held-out images: the pixels it sees (28x28, their means down to
+7x7, or the middle 20x20 and its means), the number of hidden layers, how they taper, and the learning rate.
 
-The choice, for each set, kind and budget (a cell), one seed, on the last 10,000 training images, in two stages. First a
-walk, three epochs a network: 14x14 pixels and two hidden layers that halve find their rate; at that rate the walk goes
-along one axis at a time to the best place within two steps of pixels, or one step of the others, until no axis leads
-on. Then the two best shapes train for all ten epochs, their rates walk again, and the best is taken. So a winner lies
-on an edge only where an axis ends. The test set is not read.
+The choice is made for each set, kind and budget (a cell), with one seed, on the last 10,000 training images, in two
+stages. First comes a walk, with three epochs per network. 14x14 pixels and two hidden layers that halve find their
+rate. At that rate, the walk goes along one axis at a time to the best place within two steps of pixels, or one step of
+the others, until no axis improves it. Then the two best shapes train for all ten epochs, their rates walk again, and
+the best is taken. So a winner lies on an edge only where an axis ends. The test set is not read.
 
 The result: the whole training set, the recipe of ten epochs, accuracy on all 10,000 test images after the last epoch,
-five seeds on both sets. The networks of 12,000 bytes also for sixty epochs of gently augmented images, the rate the
-best of three neighbours, by one seed of sixty epochs on held-out images. Verdicts: differences of means by Welch's
-interval, unpaired, since unlike networks share nothing by sharing a seed; all pairs of kinds in a column together, by
-Šidák's correction.
+five seeds on both sets. The networks of 12,000 bytes are also trained for sixty epochs of gently augmented images.
+Their rate is the best of three neighbours, by one seed of sixty epochs on held-out images. Verdicts are differences of
+means with Welch's interval. They are unpaired, since different networks share nothing by sharing a seed. All pairs of
+kinds in a column are corrected together, by Šidák's correction.
 
 Networks of one shape are trained together (`together`), with the steps of `bnn.train`. About three hours on one quiet
-core; a run that was interrupted goes on where it was.
+core. An interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ FEW_EPOCHS, EPOCHS, FINALISTS = 3, 10, 2
 
 
 class Cell(NamedTuple):
-    """Where a result stands in the table."""
+    """The place of a result in the table."""
 
     data: str
     kind: str
@@ -87,7 +86,7 @@ CELLS = [Cell(data, kind, budget) for data, budget, kind in product(SETS, BUDGET
 
 
 def stored_bytes(kind: str, widths: Sequence[int]) -> int:
-    """What `bnn.summary` counts: a threshold a hidden unit, or scale and shift, and of a class two numbers."""
+    """What `bnn.summary` counts: a threshold per hidden neuron, or a scale and a shift, and two numbers per class."""
     bits = bnn.weight_bits(bnn.GenDense(1, 1, forward_map=KINDS[kind]["forward_map"]))
     of_unit, of_class = (4 if kind == "1 bit, sign" else 8), (8 if kind == "float" else 16)
     rows = [n * ceil(inputs * bits / 8) for inputs, n in pairwise(widths)]
@@ -95,13 +94,13 @@ def stored_bytes(kind: str, widths: Sequence[int]) -> int:
 
 
 def shape(pixels: str, depth: int, taper: float, first: int) -> Shape:
-    """A network whose first hidden layer has `first` units."""
+    """A network whose first hidden layer has `first` neurons."""
     hidden = (max(1, round(first * taper**i)) for i in range(depth))
     return Shape(pixels, (PIXELS[pixels][1] ** 2, *hidden, 10))
 
 
 def widest(kind: str, budget: int, pixels: str, depth: int, taper: float) -> Shape | None:
-    """The widest network within the bytes; None where not even a single unit fits."""
+    """The widest network within the bytes; None if not even one neuron fits."""
     fits = partial(shape, pixels, depth, taper)
     first = bisect_right(range(1, 10_000), budget, key=lambda n: stored_bytes(kind, fits(n).widths))
     return fits(first) if first else None
@@ -111,7 +110,7 @@ Scores = Callable[[Shape, Sequence[float], int], list[float]]  # (network, rates
 
 
 def best_rate(scores: Scores, network: Shape, rate: float, epochs: int, walk: bool = True) -> tuple[float, float]:
-    """(accuracy, rate): the best of `rate` and its two neighbours, and on as long as a neighbour is better."""
+    """(accuracy, rate): the best of `rate` and its two neighbours, and so on as long as a neighbour is better."""
     i = RATES.index(rate)
     near = RATES[max(0, i - 1) : i + 2]
     best = max(zip(scores(network, near, epochs), near, strict=True))
@@ -147,7 +146,7 @@ def choose(kind: str, budget: int, scores: Scores) -> tuple[Shape, float]:
 
 
 def recipe(cell: Cell, network: Shape, rate: float, epochs: int) -> Recipe:
-    """What `bnn.train` would be told; more than ten epochs have augmented images."""
+    """The settings for `bnn.train`. Runs of more than ten epochs have augmented images."""
     settings = {"learning_rate": rate, "epochs": epochs, "network": KINDS[cell.kind] | {"widths": network.widths}}
     if epochs > EPOCHS:
         middle, side = PIXELS[network.pixels]  # `recipes.augment(1)`, which moves an image by one of 28 pixels
@@ -157,7 +156,7 @@ def recipe(cell: Cell, network: Shape, rate: float, epochs: int) -> Recipe:
 
 
 def train_missing(table: Table, runs: list[tuple[str, int, Recipe]], held_out: bool = False) -> None:
-    """Train together those of the runs, (name, seed, recipe), that have no row yet; recipes may differ in the rate."""
+    """Train together the runs, (name, seed, recipe), that have no row yet. The recipes may differ in the rate."""
     runs = [(name, seed, recipe) for name, seed, recipe in runs if (name, seed) not in table]
     if not runs:
         return
@@ -177,7 +176,7 @@ def train_missing(table: Table, runs: list[tuple[str, int, Recipe]], held_out: b
 
 
 class Choices:
-    """The scores of a cell's candidates, from a table, into which missing ones are trained; or a `KeyError`."""
+    """The scores of a cell's candidates, from a table. Missing ones are trained, or are a `KeyError`."""
 
     def __init__(self, cell: Cell, table: Table, train: bool = False):
         self.cell, self.table, self.train = cell, table, train
@@ -192,7 +191,7 @@ class Choices:
 
 
 def chosen(cell: Cell, epochs: int, choices: Table, train: bool = False) -> Recipe:
-    """What a row of the result is trained with."""
+    """The settings of a row of the result."""
     scores = Choices(cell, choices, train)
     network, rate = choose(cell.kind, cell.budget, scores)
     if epochs > EPOCHS:
@@ -205,7 +204,7 @@ ROWS |= {f"{cell}, 60 epochs": (cell, 60) for cell in CELLS if cell.budget == 12
 
 
 def chosen_recipes() -> dict[str, Recipe]:
-    """Of the rows whose choice is complete, by the stored table."""
+    """The recipes of the rows whose choices are complete in the stored table."""
     choices, recipes = Table(CHOICES), {}
     for name, (cell, epochs) in ROWS.items():
         with suppress(KeyError):

@@ -1,11 +1,11 @@
-"""What a bit is worth at equal bytes where every network takes all 784 pixels: `python -m study.worth_28x28`.
+"""What a bit is worth at equal bytes when every network sees all 784 pixels: `python -m study.worth_28x28`.
 
-As planned first; `worth` asks again with the input free. Every kind gets the budgets of `worth`, and fills each with
-the widest network that fits: one hidden layer, or two in the tutorial's proportion of three to one. Every kind also
-gets the tutorial's own layers, whatever they need. Shape and learning rate are the best of the grid on held-out images,
-one seed each; half of them lie on its edge. The whole training set, ten epochs with and without gentle augmentation,
-accuracy on all 10,000 test images after the last epoch; five seeds on MNIST, three on Fashion-MNIST. Two hours on two
-cores.
+This was the first plan; `worth` asks again with the input free. Every kind gets the budgets of `worth`, and fills each
+with the widest network that fits: one hidden layer, or two in the tutorial's proportion of three to one. Every kind
+also gets the tutorial's own layers, however many bytes these need. Shape and learning rate are the best of the grid on
+held-out images, one seed each; half of them lie on its edge. The whole training set, ten epochs with and without gentle
+augmentation, accuracy on all 10,000 test images after the last epoch; five seeds on MNIST, three on Fashion-MNIST. Two
+hours on two cores.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def shape(hidden: int, first: int) -> tuple[int, ...]:
 
 
 def widest(kind: str, budget: int, hidden: int) -> tuple[int, ...] | None:
-    """The widest network within the bytes; None where not even a single unit fits."""
+    """The widest network within the bytes; None if not even one neuron fits."""
     first = bisect_right(range(1, 10_000), budget, key=lambda first: stored_bytes(kind, shape(hidden, first)))
     return shape(hidden, first) if first else None
 

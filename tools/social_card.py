@@ -1,6 +1,6 @@
-"""Draw docs/assets/card.png, what a link to the site shows elsewhere: `python -m tools.social_card`.
+"""Draw docs/assets/card.png, the preview of a link to the site: `python -m tools.social_card`.
 
-It is the home page's picture under the site's name. It needs Debian's chromium; run it again when the picture changes.
+It shows the home page's pictures under the site's name. It needs Debian's chromium. Run it again when these change.
 """
 
 from pathlib import Path

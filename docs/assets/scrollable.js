@@ -1,4 +1,4 @@
-// What is wider than the window scrolls by itself; whoever uses the keyboard must be able to get there and scroll it.
+// What is wider than the window scrolls on its own. Keyboard users must be able to focus and scroll it.
 /** @returns {NodeListOf<HTMLElement>} */
 const wideOnes = () => document.querySelectorAll(".table, .formula, .md-typeset__scrollwrap");
 

@@ -1,9 +1,9 @@
 """One-bit products and packed networks against float32 and int8, as ratios measured in the same run.
 
-The peers have the same number of threads and their weights in the layout that they like best. Of float32 the fastest of
-PyTorch, NumPy and ONNX Runtime counts. Int8 is `torch._int_mm` for the product, and ONNX Runtime's network for the
-network (see `int8`). The contestants take turns; each ratio is the median over the rounds of the ratio in a round. The
-last lines say how close the products come to a limit: in each cycle one instruction of this machine's widest kind.
+The rivals have the same number of threads, and their weights in the layout that suits them best. For float32, the
+fastest of PyTorch, NumPy and ONNX Runtime counts. For int8, it is `torch._int_mm` in the product, and ONNX Runtime's
+network in the whole network (see `int8`). The contestants take turns. Each ratio is the median of the ratios of all
+rounds. The last lines compare the products with a limit: one instruction of this machine's widest kind per cycle.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PIXELS = "product of pixels 10,000 x 784 x 300"
 
 
 def compare(ours: Callable, peers: dict[str, Callable], rounds: int, repeat: int = 1) -> tuple[float, dict[str, float]]:
-    """Seconds of ours, and how many times as long each peer takes: the medians over the rounds."""
+    """Seconds of ours, and how many times as long each rival takes, as medians over the rounds."""
     contestants = {"ours": ours, **peers}
     for run in contestants.values():
         run()  # compile, warm up
@@ -44,7 +44,7 @@ def compare(ours: Callable, peers: dict[str, Callable], rounds: int, repeat: int
 
 
 def timed(run: Callable, repeat: int) -> float:
-    """Seconds a run, warmed up. First a rest: OpenBLAS's and OpenMP's threads spin on for a while after their work."""
+    """Seconds per run, after a warm-up. First a pause: threads of OpenBLAS and OpenMP spin on after their work."""
     time.sleep(0.2)
     run()
     start = time.perf_counter()
@@ -101,7 +101,7 @@ def onnx_sessions(threads: int) -> dict[str, onnxruntime.InferenceSession]:
 
 
 def network(images: int, binary_input: bool, onnx: dict) -> tuple[Callable, dict[str, Callable]]:
-    """784-300-100-10, from uint8 pixels to the class; the peers have batch norm folded into one bias."""
+    """784-300-100-10, from uint8 pixels to the class; the rivals have batch norm folded into one bias."""
     model = bnn.binary_mlp(binary_input=binary_input).eval()
     ours = packed.PackedNetwork.from_model(model)
     pixels = RANDOM.integers(0, 256, (images, 784)).astype(np.uint8)
@@ -148,14 +148,14 @@ def _chain(steps):
 
 
 def cycles_per_second() -> float:
-    """From a chain of three shifts and three XORs, each of which takes a cycle and waits for the one before."""
+    """From a chain of three shifts and three XORs, each of which takes a cycle and waits for the previous one."""
     steps = 10_000_000
     _chain(steps)
     return 6 * steps / min(timed(lambda: _chain(steps), 1) for _ in range(9))
 
 
 def widest() -> tuple[tuple[int, str], tuple[int, str]]:
-    """How many bits this machine's widest instruction counts, how many pairs of bytes another multiplies and adds."""
+    """How many bits this machine's widest instruction counts, and how many pairs of bytes another multiplies."""
     features = binding.get_host_cpu_features()
     bits = (512, "AVX-512 VPOPCNTDQ") if features.get("avx512vpopcntdq") else (64, "POPCNT")
     return bits, (64, "AVX-512 VNNI") if features.get("avx512vnni") else (16, "multiplication of 16 bytes")
@@ -192,11 +192,11 @@ def main() -> None:
     (bits, of_bits), (macs, of_bytes) = widest()
     a_cycle = 10_000 * 1024**2 / seconds[PRODUCT] / cycles
     print(f"  {PRODUCT}: {a_cycle:.0f} bits a cycle and thread, {a_cycle / bits:.0%} of one {of_bits} a cycle.")
-    print("    What holds it back: to load, XOR and add takes two to three instructions for each that counts.")
+    print("    The limit: loading, XOR and adding take two to three instructions for each one that counts bits.")
     a_cycle = 10_000 * 784 * 300 / seconds[PIXELS] / cycles
     print(f"  {PIXELS}: {a_cycle:.0f} pixels a cycle and thread, {a_cycle / macs:.0%} of one {of_bytes} a cycle.")
     print(f"  {SINGLE}: {4096**2 / 8 / seconds[SINGLE] / 1e9:.0f} GB/s of weights.")
-    print("    What holds it back: each weight is used once, so the caches set the pace, not the counting.")
+    print("    The limit: each weight is used once, so the caches set the pace, not the counting.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The strongest rival of a user's own: the same network with ReLU, after training cut to 8-bit weights and activations.
+"""The strongest rival that users have: the same network with ReLU, quantised after training to 8 bits.
 
-All of it is stock: PyTorch exports the network to ONNX and folds batch norm into the weights, ONNX Runtime quantises
-it (post-training, with the ranges that 1,000 training images show; one scale a layer, which is faster than one a
-neuron) and runs it.
+All parts are stock. PyTorch exports the network to ONNX and folds batch norm into the weights. ONNX Runtime quantises
+weights and activations after training, with the ranges that 1,000 training images give, and runs the network. There is
+one scale per layer, which is faster than one per neuron.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def to_int8(float32: Path, path: Path, images: Tensor) -> None:
     """Quantise what `to_float32` wrote: uint8 pixels, (N, 784), -> logits, float (N, classes).
 
     Args:
-        images: (N, 784) uint8, whose activations say which ranges the 8 bits cover.
+        images: (N, 784) uint8; their activations determine the ranges that the 8 bits cover.
     """
     quantize_static(
         float32,

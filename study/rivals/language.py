@@ -1,8 +1,9 @@
-"""How long a character takes, and a large product: `python -m study.rivals.language`, on one core.
+"""The time of a character, and of a large product: `python -m study.rivals.language`, on one core.
 
-The product is of one row of 8-bit features with 4,096x4,096 weights, as in models of billions, where what counts is to
-get the weights from memory. Eight matrices take turns, so that none is still in a near cache. PyTorch has the same
-weights as float32, bfloat16 and int8, in both layouts. Medians over the rounds, and ratios.
+The product is one row of 8-bit features with 4,096x4,096 weights, as in models of billions of weights. There, reading
+the weights from memory takes most of the time. Eight matrices take turns, so that none is still in a near cache.
+PyTorch has the same weights as float32, bfloat16 and int8, in both layouts. The results are medians over the rounds,
+and ratios.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Seconds an epoch of `bnn.train`, against its products alone, the stock loop, and the same network in floats.
+"""Seconds per epoch of `bnn.train`, against its products alone, the stock loop, and the same network in floats.
 
 The contestants take turns, an epoch of the whole training set at a time (the stock loop an eighth of one), so that a
-slow minute of a shared machine slows all of them. Each ratio is the median over the rounds of the ratio in a round.
+slow minute of a shared machine slows all of them. Each ratio is the median of the ratios of all rounds.
 
 (a) products: the eight matrix products of a step, forward and backward, in float32 and nothing else;
 (b) stock:    the same network under the loop of most PyTorch tutorials: torchvision's MNIST with `ToTensor`, a
-              shuffling `DataLoader`, `Adam` as it comes;
+              shuffling `DataLoader`, `Adam` with its defaults;
 (c) float:    `bnn.train` of the same layers with ReLU and float weights.
 """
 
@@ -63,7 +63,7 @@ def stock(data: bnn.LabelledImages) -> Callable[[], float]:
     from torchvision.transforms import ToTensor
 
     class StockMnist(datasets.MNIST):
-        """torchvision's MNIST and its way to make a sample, over images that are in memory already."""
+        """torchvision's MNIST with its way of making a sample, over images that are already in memory."""
 
         def __init__(self):
             part = IMAGES // STOCK_SHARE
@@ -97,15 +97,15 @@ def main() -> None:
         run()  # warm up
     rounds = [{name: run() for name, run in contestants.items()} for _ in range(options.rounds)]
 
-    print(f"Training {'-'.join(map(str, WIDTHS))} at batch {BATCH}, {torch.get_num_threads()} threads, by the epoch:")
+    print(f"Training {'-'.join(map(str, WIDTHS))} at batch {BATCH}, {torch.get_num_threads()} threads, per epoch:")
     for name in contestants:
         print(f"  {name:13} {statistics.median(r[name] for r in rounds):6.2f} s")
     over_products = statistics.median(r["bnn.train"] / r["(a) products"] for r in rounds)
     over_stock = statistics.median(r["(b) stock"] / r["bnn.train"] for r in rounds)
     over_float = statistics.median(r["bnn.train"] / r["(c) float"] for r in rounds)
     print(f"  {over_products:.2f} times the products")
-    print(f"  {over_stock:.2f} times faster than the stock loop (to reach: at least 3.5)")
-    print(f"  {over_float:.2f} times the float twin (to reach: at most 1.25)")
+    print(f"  {over_stock:.2f} times faster than the stock loop (goal: at least 3.5)")
+    print(f"  {over_float:.2f} times the float twin (goal: at most 1.25)")
 
 
 if __name__ == "__main__":

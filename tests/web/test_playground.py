@@ -318,7 +318,7 @@ def test_points_are_put_and_taken_away_by_keyboard(stage):
     part(stage, "map").focus()
     for key in ["ArrowRight", "ArrowRight", "Shift+ArrowUp"]:
         stage.keyboard.press(key)
-    assert text(stage, "spoken").startswith("At 0.10 and 0.25 the network says ")
+    assert text(stage, "spoken").startswith("At 0.10 and 0.25 the network answers ")
     stage.keyboard.press("Enter")
     assert own_points(stage) == [[0.1, 0.25, 1]]
     stage.keyboard.press("Space")
@@ -330,20 +330,20 @@ def test_a_click_adds_to_the_set_that_is_there(stage):
     assert len(own_points(stage)) == 201
     assert setting(stage, "data").input_value() == "own"
     finish(stage)
-    assert text(stage, "verdict").endswith("of 201 points right")
+    assert text(stage, "verdict").endswith("of 201 points correct")
 
 
 def test_a_network_learns_the_readers_points(page):
     opened(page, "#data=own&points=p1e1em4646p1e46m461e&stop=200&batch=4")
     finish(page)
-    assert text(page, "verdict") == "4 of 4 points right"
+    assert text(page, "verdict") == "4 of 4 points correct"
 
 
 @pytest.mark.parametrize("more", ["", "&norm=1", "&weights=float&activation=tanh", "&norm=1&batch=1"])
 def test_one_point_or_one_class_is_enough_to_run(page, more):
     opened(page, "#data=own&points=p1e1e&stop=20" + more)
     finish(page)
-    assert text(page, "verdict") == "1 of 1 points right"
+    assert text(page, "verdict") == "1 of 1 points correct"
     assert text(page, "trouble") == ""
 
 
@@ -446,7 +446,7 @@ def test_what_happens_is_said_in_words_and_not_too_often(stage):
     part(stage, "run").click()
     said = stage.evaluate("said")
     assert 2 <= len(said) <= 3
-    assert re.match(r"Running. Step \d+, epoch [\d.]+: \d+ of 200 points right, loss [\d.]+", said[0])
+    assert re.match(r"Running. Step \d+, epoch [\d.]+: \d+ of 200 points correct, loss [\d.]+", said[0])
 
 
 def test_everything_works_by_keyboard(stage):

@@ -269,7 +269,7 @@ def test_python_reads_the_download_and_finds_the_same_classes(trained, downloads
     press(trained, "use")
     assert trained.evaluate(script) == classes.tolist()
     assert network.provenance["accuracy"].startswith(f"{(classes == labels).mean():.4f} of 1000")
-    assert network.provenance["data"] == "300 digits of MNIST and 2 drawn ones, each 37 times"
+    assert network.provenance["data"] == "300 digits of MNIST and 2 of yours, 37 times each"
 
 
 def test_the_c_file_is_what_to_c_makes_of_the_download(downloads, tmp_path):
@@ -291,7 +291,7 @@ def test_the_progress_is_drawn_and_said(trained):
     for name in ("loss", "flips", "accuracy"):
         assert len(trained.locator(f"[data-curve={name}] path").get_attribute("d")) > 5
         assert re.search(r"\d", trained.locator(f"[data-curve={name}] svg").get_attribute("aria-label"))
-    assert text(trained, "heard").startswith("Done: your network reads ")
+    assert text(trained, "heard").startswith("Done: your network gets ")
 
 
 def test_the_paper_is_read_by_the_new_network(trained, downloads):
@@ -310,7 +310,7 @@ def test_the_draw_page_reads_with_it_and_back_with_the_shipped_one(trained, down
     press(trained, "use")
     page = trained.context.new_page()
     page.goto("draw/")
-    yours = page.get_by_label("your network, trained on 300 digits of MNIST and 2 drawn ones")
+    yours = page.get_by_label("your network, trained on 300 digits of MNIST and 2 of yours")
     yours.wait_for()
     size = (downloads / "my_digits.safetensors").stat().st_size
     expect(page.locator("[data-part=file]")).to_have_text(f"{size:,} bytes")
@@ -396,7 +396,7 @@ def test_a_training_that_is_stopped_leaves_a_network(fresh):
     fresh.wait_for_function("parseFloat(document.querySelector('.train [data-part=progress]').value) > 0")
     press(fresh, "stop")
     fresh.locator(TRAINED).wait_for(timeout=10_000)
-    assert re.match(r"Stopped after \d+\.\d epochs: your network reads ", text(fresh, "status"))
+    assert re.match(r"Stopped after \d+\.\d epochs: your network gets ", text(fresh, "status"))
     assert re.fullmatch(r"\d+\.\d of 20", fresh.locator(".train-runs td").nth(3).text_content())
     press(fresh, "train")
     fresh.locator(".train[data-state=training]").wait_for()
@@ -468,7 +468,7 @@ KEPT = "(text) => localStorage.setItem('bnn_tutorial.network', text)"
     ("damage", "reason"),
     [
         (lambda file: "no base64!", "not correctly encoded"),
-        (lambda file: base64.b64encode(file[:-1] + bytes([file[-1] ^ 1])).decode(), "without the digest that it names"),
+        (lambda file: base64.b64encode(file[:-1] + bytes([file[-1] ^ 1])).decode(), "does not match its SHA-256"),
         (lambda file: base64.b64encode(b"").decode(), "0 bytes, too few"),
     ],
 )
@@ -476,7 +476,7 @@ def test_a_kept_network_that_is_damaged_is_refused_and_the_shipped_one_reads(pag
     page.goto("404.html")
     page.evaluate(KEPT, damage(MODEL.read_bytes()))
     page.goto("draw/")
-    status = page.locator("[data-part=network-status]", has_text="is damaged and now removed")
+    status = page.locator("[data-part=network-status]", has_text="is damaged and has been removed")
     status.wait_for()
     assert reason in status.text_content()
     expect(page.locator("[data-part=file]")).to_have_text(f"{MODEL.stat().st_size:,} bytes")

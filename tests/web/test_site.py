@@ -1,5 +1,6 @@
 """The built site, without a browser: what is in its files, and what makes its build fail."""
 
+import gzip
 import json
 import re
 import shutil
@@ -17,6 +18,9 @@ import bnn_tutorial as bnn
 from bnn_tutorial import packed
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# A phone follows a link of the site on slow 3G: 400 kbit/s, 0.4 s per round trip. Of 3 s, one round trip for the page,
+# one for its styles and scripts, and 0.2 s to draw leave 2 s.
+READABLE_BYTES = 2 * 400_000 / 8
 NAV = ["index.md", "faq.md", "api/ste.md", "notebooks/99.ipynb"]
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 TABLE = '<div><style scoped>b {}</style><table border="1" class="dataframe"><tr><th>loss</th></tr></table></div>'
@@ -130,10 +134,37 @@ def test_styles_are_in_files_that_the_pages_share(site, pages):
     assert inline == []
 
 
+def test_every_page_is_readable_after_3_seconds_on_a_slow_line(site, pages):
+    weights = {page: sum(map(compressed, [page_file(site, page), *waited_for(site, page)])) for page in pages}
+    assert {page: weight for page, weight in weights.items() if weight > READABLE_BYTES} == {}
+
+
+def page_file(site, page):
+    return site / page if page.endswith(".html") else site / page / "index.html"
+
+
+def waited_for(site, page):
+    """The files of a page's styles, and of the scripts that are neither modules nor deferred."""
+    tags = re.findall(r"<(?:link|script)[^>]*>", page_file(site, page).read_text(encoding="utf-8"))
+    tags = [tag for tag in tags if re.search('rel="stylesheet"|^<script(?!.*(module|defer|async)).* src=', tag)]
+    assert len(tags) >= 4
+    addresses = [re.search('(?:href|src)="([^"]+)"', tag)[1] for tag in tags]
+    return [site.parent / it[1:] if it.startswith("/") else page_file(site, page).parent / it for it in addresses]
+
+
+def compressed(file):
+    """Bytes on the line, as servers send text."""
+    return len(gzip.compress(file.read_bytes(), 6))
+
+
 def test_every_page_has_a_card_to_share(site):
     card = re.search(r'property="og:image" content="([^"]+)"', (site / "index.html").read_text(encoding="utf-8"))[1]
     assert card == "https://owner.github.io/bnn_tutorial/assets/card.png"
     assert (site / "assets" / "card.png").is_file()
+
+
+def test_a_page_that_includes_a_file_shows_it(site):
+    assert "set_epoch" in (site / "larger-than-one-machine" / "index.html").read_text(encoding="utf-8")
 
 
 def test_hooks_and_templates_are_not_published(site):

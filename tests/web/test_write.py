@@ -93,7 +93,7 @@ def test_the_seed_makes_the_text_and_starting_anew_repeats_it(write):
     texts = []
     for seed in (1, 1, 2):
         settle(write, prompt="A", temperature=1, seed=seed)
-        write.get_by_role("button", name="Start anew").click()
+        write.get_by_role("button", name="Start again").click()
         write_characters(write, 20)
         texts.append(text(write))
     assert texts[0] == texts[1] != texts[2]
@@ -124,7 +124,7 @@ def test_it_runs_until_it_is_stopped_by_keyboard(write):
 def test_characters_that_it_does_not_know_are_left_out_and_named(write):
     settle(write, prompt="Ä7 king")
     assert text(write) == " king"
-    expect(write.locator("[data-part=status]")).to_have_text("The model has never seen Ä 7, and leaves it out.")
+    expect(write.locator("[data-part=status]")).to_have_text("The model has never seen Ä 7 and skips it.")
 
 
 @pytest.mark.parametrize("name", [MODEL.name, NGRAMS.name])

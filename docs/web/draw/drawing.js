@@ -1,5 +1,5 @@
-// Drawings made ready as the makers of MNIST did: the twin of docs/web/make/prepare.py, with the same integers.
-// Hence only + - * / sqrt and floor, each in the order written there, and sums of whole numbers alone.
+// Prepares drawings like the makers of MNIST: the twin of docs/web/make/prepare.py, with the same whole numbers.
+// So it uses only + - * / sqrt and floor, each in the order written there, and sums of whole numbers only.
 
 import { INK, PIXELS, SIDE } from "../engine/digit.js";
 
@@ -11,9 +11,9 @@ const WIDTH = 2.6; // of a stroke, in pixels
 const REACH = 0.5 + WIDTH / 2; // from the middle of a stroke to where its soft edge ends
 
 /**
- * Draw strokes anew at a constant width, so that a large and a small hand look alike.
+ * Redraw strokes at a constant width, so that large and small writing look alike.
  * @param {Point[][]} strokes
- * @param {number} [smallest] the longest side, in the strokes' unit, below which a drawing is not enlarged any more
+ * @param {number} [smallest] the longest side, in the strokes' coordinates, below which a drawing is not enlarged
  * @returns {Uint8Array} 784 pixels, 255 is full ink; without any point all 0
  */
 export function prepareStrokes(strokes, smallest = 28) {
@@ -32,7 +32,7 @@ export function prepareStrokes(strokes, smallest = 28) {
 }
 
 /**
- * Shrink the ink of a picture and move it by whole pixels. An image of MNIST comes back as it was.
+ * Shrink the ink of a picture and move it by whole pixels. An MNIST image comes back unchanged.
  * @param {Uint8Array | Uint8ClampedArray} grey 255 is full ink
  * @param {number} width
  * @param {number} height
@@ -126,7 +126,7 @@ function centreOfMass(pixels, columns) {
 }
 
 /**
- * At most 20 rows and columns, moved by whole pixels; what would lie outside is lost.
+ * At most 20 rows and columns, moved by whole pixels; anything outside is lost.
  * @param {Uint8Array} small
  * @param {number} columns
  */

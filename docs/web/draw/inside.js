@@ -1,4 +1,4 @@
-// What the page shows of the network's inside: the picture that it gets, its hidden bits, its size and its speed.
+// What the page shows of the network's inside: its input image, its hidden outputs, its size and its speed.
 
 import { INK, SIDE } from "../engine/digit.js";
 import { columnsFor, paintSquares } from "./views.js";
@@ -30,10 +30,10 @@ export class Inside {
 
   /** @param {number} number @param {PackedNetwork["hidden"][0]} layer */
   addGrid(number, { shape: [count, height, width], activation }) {
-    const unit = activation === "sign" ? "bits" : "bytes";
+    const kind = activation === "sign" ? "bits" : "bytes";
     const figure = document.createElement("figure");
     figure.innerHTML = `<canvas class="draw-squares" role="img"></canvas>
-      <figcaption><b>Layer ${number}</b> ${height ? `${count} × ${height} × ${width}` : count} ${unit}</figcaption>`;
+      <figcaption><b>Layer ${number}</b> ${height ? `${count} × ${height} × ${width}` : count} ${kind}</figcaption>`;
     this.root.querySelector("[data-part=layers]")?.append(figure);
     return /** @type {HTMLCanvasElement} */ (figure.querySelector("canvas"));
   }
@@ -68,13 +68,13 @@ export class Inside {
   }
 
   /**
-   * The time of one inference. The median is that of compiled code: the browser compiles it during the first rounds.
+   * The time of one inference. The first rounds compile the code, so the median is that of compiled code.
    * @param {Uint8Array} pixels
    */
   async measure(pixels) {
     const times = [];
     while (times.length < ROUNDS) {
-      await new Promise(requestAnimationFrame); // so that the page can be used meanwhile
+      await new Promise(requestAnimationFrame); // so that the page stays responsive
       times.push(microseconds(() => this.network.predict(pixels)));
     }
     times.sort((a, b) => a - b);
@@ -88,7 +88,7 @@ function sizeOf(shape) {
 }
 
 /**
- * The maps of a convolution beside each other, with gaps between them; a layer's single values without.
+ * The maps of a convolution side by side, with gaps; the single values of a dense layer without gaps.
  * @param {Uint8Array} values the channels last
  * @param {number[]} shape
  */
@@ -107,7 +107,7 @@ function tiled(values, [count, height = 1, width = 1]) {
 }
 
 /**
- * What one run takes, as the mean of a few milliseconds: a browser's clock has coarse ticks.
+ * The time of one run, averaged over a few milliseconds, since a browser's clock is coarse.
  * @param {() => void} run
  */
 function microseconds(run) {

@@ -1,4 +1,4 @@
-// On the page "Draw a digit": which network reads, one of the shipped ones or the one that the reader trained.
+// On the page "Draw a digit": the choice of the network, a shipped one or the one that the reader trained.
 
 import { DIGITS, PIXELS } from "../engine/digit.js";
 import { readNetwork, readProvenance } from "../engine/read.js";
@@ -25,14 +25,14 @@ export class Networks {
       this.change(/** @type {HTMLInputElement} */ (target).value));
   }
 
-  /** The reader's network reads if there is one, else the shipped one that stands first. */
+  /** Use the reader's network if there is one, otherwise the first of the shipped ones. */
   async start() {
     this.file = await this.offerYours();
     const [first] = this.choices.querySelectorAll("input");
     await this.choose(this.file ? YOURS : first.value);
   }
 
-  /** Where the other network does not come, the one that was chosen reads on. @param {string} name */
+  /** If the other network cannot be loaded, the current one stays in use. @param {string} name */
   async change(name) {
     this.say("");
     try {
@@ -43,7 +43,7 @@ export class Networks {
     }
   }
 
-  /** The browser keeps the reader's own as long as it is chosen. @param {string} name */
+  /** The browser keeps the reader's own network as long as it is chosen. @param {string} name */
   async choose(name) {
     const file = name === YOURS ? this.file : null;
     this.wanted = name;
@@ -76,7 +76,7 @@ export class Networks {
       return file;
     } catch (error) {
       forget();
-      this.say(`Your own network, which this browser had kept, is damaged and now removed (${
+      this.say(`Your own network, which this browser had stored, is damaged and has been removed (${
         error instanceof Error ? error.message : error}).`);
       return null;
     }

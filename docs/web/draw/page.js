@@ -1,4 +1,4 @@
-// The page "Draw a digit", and its part on the home page: a shipped network reads, or one that the reader has trained.
+// The page "Draw a digit", and its part on the home page, with a shipped network or one that the reader has trained.
 
 import { PIXELS } from "../engine/digit.js";
 import { readNetwork } from "../engine/read.js";

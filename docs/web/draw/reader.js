@@ -1,4 +1,4 @@
-// A paper and a network that reads what is drawn on it, with all that it computes. A page may have only a part.
+// A paper, and a network that classifies what is drawn on it, with all its results. A page may have only some of the parts.
 
 import { DIGITS, PIXELS, SIDE } from "../engine/digit.js";
 import { Inside } from "./inside.js";
@@ -10,8 +10,8 @@ import { Bars, paintSquares, softmax } from "./views.js";
  * @typedef {import("../engine/packed.js").PackedNetwork} PackedNetwork
  */
 
-const SETTLED = 400; // milliseconds without a change, after which a screen reader hears the answer
-const DOUBT = 0.1; // the share from which the second best digit is named
+const SETTLED = 400; // milliseconds without a change, after which a screen reader announces the answer
+const DOUBT = 0.1; // the least share at which the second best digit is named
 
 export class Reader {
   /** @param {HTMLElement} root */
@@ -35,7 +35,7 @@ export class Reader {
   }
 
   /**
-   * Read with another network.
+   * Use another network.
    * @param {PackedNetwork} network
    * @param {number} bytes of its file
    */
@@ -73,7 +73,7 @@ export class Reader {
     new MutationObserver(repaint).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
   }
 
-  /** However many events a frame has, the network reads once. */
+  /** However many events a frame has, the network runs once. */
   changed() {
     this.frame ||= requestAnimationFrame(() => this.refresh());
     clearTimeout(this.timer);
@@ -86,16 +86,16 @@ export class Reader {
     this.prediction = this.sketch.isEmpty || !this.network ? null : this.network.predict(pixels);
     if (this.prediction) this.bars.show(this.prediction.logits, this.prediction.digit);
     else this.bars.clear();
-    this.part("verdict").textContent = this.answer(this.root.dataset.invitation ?? "Draw one, or choose one");
+    this.part("verdict").textContent = this.answer(this.root.dataset.invitation ?? "Draw a digit, or choose one");
     this.inside?.show(pixels, this.prediction);
     this.find("undo")?.setAttribute("aria-disabled", String(!this.sketch.history.length));
     this.find("clear")?.setAttribute("aria-disabled", String(this.sketch.isEmpty));
   }
 
-  /** What it says. @param {string} invitation of an empty paper */
+  /** The text of the answer. @param {string} invitation for an empty paper */
   answer(invitation) {
     if (this.prediction) return verdict(this.prediction);
-    return this.sketch.isEmpty ? invitation : "There is no network yet that reads it";
+    return this.sketch.isEmpty ? invitation : "There is no network yet";
   }
 
   settle() {
@@ -103,7 +103,7 @@ export class Reader {
     this.inside?.describe(this.prediction);
   }
 
-  /** Where one cannot draw, an example lies on the paper from the beginning. @param {Uint8Array} example */
+  /** Where drawing is not possible, the paper starts with an example. @param {Uint8Array} example */
   begin(example) {
     this.sketch.drawing = { example, strokes: [] };
     this.sketch.paint();
@@ -111,7 +111,7 @@ export class Reader {
   }
 
   /**
-   * A button for each example, which puts it on the paper.
+   * Add a button for each example, which puts it on the paper.
    * @param {Uint8Array} images one after the other
    * @param {Uint8Array} labels
    */
@@ -133,7 +133,7 @@ export class Reader {
 }
 
 /**
- * The letter, whatever Caps Lock says; of a layout without Latin letters, the one that stands there on others.
+ * The letter, regardless of Caps Lock. On a layout without Latin letters, the Latin letter at the same place.
  * @param {KeyboardEvent} event
  */
 function letterOf({ key, code }) {
@@ -142,11 +142,16 @@ function letterOf({ key, code }) {
 
 /**
  * @param {Prediction} prediction
- * @returns {string} the best digit, and the second best where it is near
+ * @returns {string} the best digit, and the second best if it is close
  */
 function verdict({ logits, digit }) {
   const shares = softmax(logits);
   const rivals = shares.map((share, i) => (i === digit ? -1 : share));
   const rival = rivals.indexOf(Math.max(...rivals));
-  return `It reads a ${digit}${shares[rival] >= DOUBT ? `, or perhaps a ${rival}` : ""}`;
+  return `Looks like ${nameOf(digit)}${shares[rival] >= DOUBT ? `, or perhaps ${nameOf(rival)}` : ""}`;
+}
+
+/** With its article, as it is spoken. @param {number} digit */
+function nameOf(digit) {
+  return `${digit === 8 ? "an" : "a"} ${digit}`;
 }

@@ -1,5 +1,5 @@
-// The paper: strokes by mouse, pen or finger, or an example, and the way back. The ink is kept in the canvas's alpha
-// channel, so that it may have any colour, and the picture is read back from there.
+// The paper: strokes by mouse, pen or finger, or an example, and undo. The ink is stored in the canvas's alpha channel,
+// so that it can have any colour, and the picture is read back from there.
 
 import { SIDE } from "../engine/digit.js";
 import { preparePicture, prepareStrokes } from "./drawing.js";
@@ -13,8 +13,8 @@ import { paintSquares } from "./views.js";
  * @property {Point[][]} strokes
  */
 
-export const PAPER = 280; // the unit of a stroke's points is a 280th of the paper's side
-const PEN = 16; // the width of its stroke, in the same unit
+export const PAPER = 280; // the side of the paper, in the coordinates of a stroke's points
+const PEN = 16; // the width of its stroke, in the same coordinates
 
 export class Sketch {
   /**
@@ -67,7 +67,7 @@ export class Sketch {
     this.changed();
   }
 
-  /** What the network gets: strokes alone are drawn anew, an example is taken as it lies on the paper. */
+  /** The network's input. Strokes alone are redrawn; an example is used as it lies on the paper. */
   prepared() {
     if (!this.drawing.example) return prepareStrokes(this.drawing.strokes);
     const { width, height } = this.canvas;
@@ -93,13 +93,13 @@ export class Sketch {
     for (const stroke of this.drawing.strokes) {
       const [x, y] = stroke[0];
       context.beginPath();
-      context.moveTo(x + 0.01, y); // so that a dot has a length, and is drawn
+      context.moveTo(x + 0.01, y); // so that a dot has some length and is drawn
       stroke.forEach((point) => context.lineTo(...point));
       context.stroke();
     }
   }
 
-  /** One pointer at a time. Captured, it is followed outside the paper too; what lies there is not drawn. */
+  /** One pointer at a time. It is captured and followed outside the paper, too, but nothing is drawn there. */
   follow() {
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
@@ -139,8 +139,8 @@ export class Sketch {
 }
 
 /**
- * The part of a segment that lies on the paper (Liang and Barsky 1984); null if there is none. An end that lies there
- * is returned as it is.
+ * The part of a segment that lies on the paper (Liang and Barsky 1984); null if there is none. An end on the paper
+ * is returned unchanged.
  * @param {Point} from
  * @param {Point} to
  * @returns {[Point, Point] | null}

@@ -4,15 +4,15 @@ const KEY = "bnn_tutorial.network";
 
 /**
  * @param {Uint8Array} file
- * @throws {DOMException} if the browser keeps nothing
+ * @throws {DOMException} if the browser stores nothing
  */
 export function keep(file) {
   localStorage.setItem(KEY, btoa(Array.from(file, (byte) => String.fromCharCode(byte)).join("")));
 }
 
 /**
- * @returns {Uint8Array | null} what was kept, which may be damaged; null if there is nothing
- * @throws {DOMException} if it is no bytes at all
+ * @returns {Uint8Array | null} what was stored, which may be damaged; null if nothing was
+ * @throws {DOMException} if it is not bytes at all
  */
 export function kept() {
   const text = read();
@@ -23,7 +23,7 @@ export function forget() {
   localStorage.removeItem(KEY);
 }
 
-/** A browser that may not keep anything has kept nothing. */
+/** If the browser may not store anything, nothing was stored. */
 function read() {
   try {
     return localStorage.getItem(KEY);

@@ -1,4 +1,4 @@
-// What the page shows of an inference: the picture and the bits as squares, the logits as bars.
+// What the page shows of an inference: the image and the hidden outputs as squares, the logits as bars.
 
 /**
  * Square k of a grid has the opacity `values[k] / 255`.
@@ -14,14 +14,14 @@ export function paintSquares(canvas, values, columns, colour = getComputedStyle(
   const image = context.createImageData(canvas.width, canvas.height);
   values.forEach((value, k) => (image.data[4 * k + 3] = value));
   context.putImageData(image, 0, 0);
-  context.globalCompositeOperation = "source-in"; // the colour, with the opacity that is there
+  context.globalCompositeOperation = "source-in"; // the colour, with the opacity that is already there
   context.fillStyle = colour;
   context.fillRect(0, 0, canvas.width, canvas.height);
   return canvas;
 }
 
 /**
- * Columns of a grid for so many units: the fewest that leave no gap in the last row and make it no higher than wide.
+ * Columns of a grid for so many neurons: the fewest that fill the last row and make the grid no higher than wide.
  * @param {number} units
  */
 export function columnsFor(units) {
@@ -31,8 +31,8 @@ export function columnsFor(units) {
 }
 
 /**
- * What each class gets of a whole: e to the power of its logit, through the sum of these. The largest logit is taken
- * off first, which changes nothing but keeps the powers within range.
+ * The share of each class: e to the power of its logit, divided by the sum of these. The largest logit is subtracted
+ * first, which does not change the shares but keeps the powers within range.
  * @param {Float64Array} logits
  */
 export function softmax(logits) {
@@ -62,7 +62,7 @@ export class Bars {
     this.items.forEach((item) => this.fill(item, 0, "–", false));
   }
 
-  /** @param {Float64Array} logits @param {number} digit the one that the network reads */
+  /** @param {Float64Array} logits @param {number} digit the network's answer */
   show(logits, digit) {
     softmax(logits).forEach((share, i) => this.fill(this.items[i], share, signed(logits[i]), i === digit));
   }
@@ -77,7 +77,7 @@ export class Bars {
 }
 
 /**
- * With a minus that is as wide as a digit.
+ * With a minus sign as wide as a digit.
  * @param {number} value
  */
 export function signed(value) {

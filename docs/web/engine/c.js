@@ -1,5 +1,5 @@
-// A packed network as one C file: what bnn_tutorial/export/c.py writes of dense layers with weights of one bit. The C
-// stands in that folder's `parts`, which are published beside this file.
+// A packed network as one C file: what bnn_tutorial/export/c.py writes for dense layers with one-bit weights. The C
+// code is in that folder's `parts`, which are published beside this file.
 
 import { SIDE } from "./digit.js";
 
@@ -9,7 +9,7 @@ import { SIDE } from "./digit.js";
  */
 
 const WORD = 32; // signs in a word
-const TWELVE = 12; // neurons that look up at a time
+const TWELVE = 12; // neurons that look up together
 const LINE = 120; // characters
 const SHARED = /** @type {const} */ (["outputs", "count", "tables", "signs", "codes"]); // in the order of the file
 const OTHERS = /** @type {const} */ (["head", "table_layer", "main"]);
@@ -77,7 +77,7 @@ async function loadParts() {
 }
 
 /**
- * What a layer gets: in which form, under which name, and how many words or bytes, the rest of a group included.
+ * A layer's input: its form, its name, and how many words or bytes it has, including the rest of a group.
  * @param {Layer} layer
  * @param {number} i
  * @returns {Input}
@@ -147,7 +147,7 @@ function tables(part, i, { shape: [count, inputs], levels }, group) {
 }
 
 /**
- * A constant array: as many numbers in a line as fit, and each row of a table on a line of its own.
+ * A constant array: as many numbers on a line as fit, and each row of a table on its own line.
  * @param {string} type
  * @param {string} name
  * @param {Array<ArrayLike<number | string>>} table

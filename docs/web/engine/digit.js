@@ -1,4 +1,4 @@
-// An image of a digit, as MNIST has them.
+// An image of a digit, as in MNIST.
 
 export const SIDE = 28; // pixels
 export const PIXELS = SIDE * SIDE;

@@ -1,9 +1,9 @@
-// Fixed point: affine functions of whole numbers, in whole numbers of 32 bits, as in bnn_tutorial/packed/folding.py.
+// Fixed point: affine functions of whole numbers, in 32-bit whole numbers, as in bnn_tutorial/packed/folding.py.
 //
 //   y = ((multiplier * sum) >> 16) + offset        code = clip(y >> point, 0, top)        logit = y / 2^point
 
 export const FRACTION = 16; // bits of a product that are cut off
-const ROOM = 2 ** 30; // for the product that is left, and for the offset
+const ROOM = 2 ** 30; // for the rest of the product, and for the offset
 
 /** @typedef {{multiplier: Int32Array<ArrayBuffer>, offset: Int32Array<ArrayBuffer>, point: number}} FixedPoint */
 
@@ -18,7 +18,7 @@ export function affine({ multiplier, offset }, i, sum) {
 }
 
 /**
- * clip(floor(slope * sum + shift), 0, top), closest to the reals in the middle of the sums that the clip leaves alone.
+ * clip(floor(slope * sum + shift), 0, top), closest to the real value in the middle of the sums that are not clipped.
  * @param {Float64Array} slope
  * @param {Float64Array} shift
  * @param {number} top

@@ -1,5 +1,5 @@
 // Folding: a trained layer becomes whole numbers. The twin of bnn_tutorial/packed/folding.py, with the same steps in
-// float64, each in the order written there.
+// float64, each in the same order.
 
 import { INK } from "./digit.js";
 import { codesInFixedPoint, fixedPoint } from "./fixed.js";
@@ -29,7 +29,7 @@ import { EPSILON } from "./norm.js";
  * @returns {Layer[]}
  */
 export function fold(layers, activation) {
-  const unit = activation === "codes" ? TOP / LIMIT : 1; // of a hidden layer's outputs: which of them stands for 1.0
+  const unit = activation === "codes" ? TOP / LIMIT : 1; // the output of a hidden layer that stands for 1.0
   return layers.map((layer, i) => {
     const isLast = i === layers.length - 1;
     return foldLayer(layer, i ? unit : INK, !i || activation === "codes", isLast ? "logits" : activation);
@@ -44,7 +44,7 @@ export function fold(layers, activation) {
  * @returns {Layer}
  */
 function foldLayer({ inputs, outputs, weight, norm }, unit, ofBytes, activation) {
-  if (!norm) throw new Error("expected batch norm after each layer, got a layer without: turn it on and train anew");
+  if (!norm) throw new Error("expected batch norm after each layer, got a layer without: turn it on and train again");
   checkNumbers([weight, ...Object.values(norm)]);
   const { weight: gamma, bias: beta, mean } = norm;
   const sigma = Float64Array.from(norm.variance, (variance) => Math.sqrt(variance + EPSILON));
@@ -69,11 +69,11 @@ function foldLayer({ inputs, outputs, weight, norm }, unit, ofBytes, activation)
 /** @param {Floats[]} arrays */
 function checkNumbers(arrays) {
   if (arrays.every((array) => array.every(Number.isFinite))) return;
-  throw new Error("the network has parameters that are not finite: train anew");
+  throw new Error("the network has parameters that are not finite: train again");
 }
 
 /**
- * γ (S / unit - μ) / σ + β >= 0 as a comparison of the sum S with one whole number. A neuron with γ < 0 is kept with
+ * γ (S / unit - μ) / σ + β >= 0 as a comparison of the sum S with one whole number. A neuron with γ < 0 is stored with
  * all its weights flipped, which makes its sum -S. For γ = 0 the sign of β decides, and sign(0) = +1.
  * @param {number} mean μ
  * @param {number} sigma

@@ -4,11 +4,11 @@
 //   backward   ∂y = ∂z slope(y)    ∂a from ∂y    ∂W = ∂w = Σ ∂a xᵀ    ∂x = wᵀ ∂a
 //
 // ∂v stands for the derivative of the loss with respect to v, and the sum is over the rows x of a batch. The derivative
-// of sign is 0, which would end everything at ∂y. So the backward pass takes another function's slope in its place: a
+// of sign is 0, so learning would stop at ∂y. The backward pass uses the slope of another function instead: a
 // straight-through estimator. For the weights' own sign it is the slope of the identity, 1: hence ∂W = ∂w. Then the
 // optimiser moves W a little, and where W crosses zero, the weight flips.
 //
-// All is as in PyTorch and bnn_tutorial, to the last digits of float64, or of float32.
+// Everything matches PyTorch and bnn_tutorial, up to the last digits of float64, or of float32.
 
 import { rounded } from "./fixed.js";
 import { BatchNorm, Bias } from "./norm.js";
@@ -38,7 +38,7 @@ const STEEPNESS = 5; // β of SignSwish
 export const [TOP, LIMIT] = [255, 6]; // of the quantised ReLU: its largest code, and what that stands for
 const STEP = LIMIT / TOP;
 
-/** What the backward pass takes for the derivative of sign(x). @satisfies {Record<string, Slope>} */
+/** What the backward pass uses as the derivative of sign(x). @satisfies {Record<string, Slope>} */
 export const ESTIMATORS = {
   none: () => 0, // `sign` in bnn_tutorial
   identity: () => 1, // `sign_ste`
@@ -46,7 +46,7 @@ export const ESTIMATORS = {
   tanh: (x) => 1 - Math.tanh(x) ** 2, // `tanh_sign`
   triangle: (x) => Math.max(2 - 2 * Math.abs(x), 0), // `approx_sign`
   swish: (x) => { // `swish_sign`
-    const u = Math.min(Math.max(STEEPNESS * x, -700), 700); // further out it is 0, infinity / infinity NaN
+    const u = Math.min(Math.max(STEEPNESS * x, -700), 700); // beyond that it is 0, and infinity / infinity would be NaN
     return (STEEPNESS * (2 - u * Math.tanh(u / 2))) / (1 + Math.cosh(u));
   },
 };
@@ -73,7 +73,7 @@ class Layer {
     this.options = options;
     this.Floats = Floats;
     const bound = (options.scale ?? 1) * Math.sqrt(6 / (inputs + outputs)); // Glorot's start, as `xavier_uniform_`
-    this.weight = new Floats(inputs * outputs).map(() => bound * (2 * random.uniform() - 1)); // W, a row an output
+    this.weight = new Floats(inputs * outputs).map(() => bound * (2 * random.uniform() - 1)); // W, one row per output
     this.w = options.binaryWeights ? new Floats(inputs * outputs) : this.weight;
     this.normOrBias = options.batchNorm ? new BatchNorm(outputs, Floats) : new Bias(outputs, Floats);
     this.W = new Parameter(this.weight);
@@ -83,7 +83,7 @@ class Layer {
     this.d = new Floats(0); // ∂z, then ∂y, then ∂a
   }
 
-  /** b, of a layer without batch norm. */
+  /** b, in a layer without batch norm. */
   get bias() {
     return this.normOrBias instanceof Bias ? this.normOrBias.bias : null;
   }
@@ -134,7 +134,7 @@ class Layer {
   }
 }
 
-/** A network with all that its training keeps. */
+/** A network with everything that its training stores. */
 export class Network {
   /**
    * @param {Options} options
@@ -143,7 +143,7 @@ export class Network {
    */
   constructor(options, Floats, random) {
     this.options = options;
-    this.steps = 0; // that were taken
+    this.steps = 0; // taken so far
     this.layers = options.widths.slice(1).map((outputs, l, all) => {
       const activation = l === all.length - 1 ? LINEAR : activationOf(options);
       return new Layer(options.widths[l], outputs, activation, options, Floats, random);
@@ -162,7 +162,7 @@ export class Network {
   }
 
   /**
-   * Forward, backward, and a step of the optimiser. Numbers that are not finite pass through, and the loss shows them.
+   * Forward, backward, and a step of the optimiser. Numbers that are not finite are not caught; they show in the loss.
    * @param {Floats} x
    * @param {ArrayLike<number>} labels
    * @param {number} count of rows, the first ones, at least 1
@@ -191,7 +191,7 @@ const QUANTISED_RELU = {
 };
 
 /**
- * Of the hidden layers, and the slope that the backward pass takes for its derivative.
+ * Of the hidden layers, and the slope that the backward pass uses as its derivative.
  * @param {Pick<Options, "activation" | "estimator" | "clip">} options
  * @returns {Activation}
  */

@@ -1,5 +1,5 @@
-// Weights in a file: as few bits as they have, a row of whole bytes for each neuron. Of b bits a weight is one of the
-// odd numbers from -(2^b - 1) to 2^b - 1, its level; of 1.6 bits it is -1, 0 or 1, and a byte has five.
+// Weights in a file: with no spare bits, in a row of whole bytes per neuron. A weight of b bits has a level, one of the
+// odd numbers from -(2^b - 1) to 2^b - 1. A weight of 1.6 bits is -1, 0 or 1, and a byte holds five.
 
 export const TERNARY = 1.6; // bits
 const POWERS = [1, 3, 9, 27, 81];

@@ -1,4 +1,4 @@
-// What follows the product of a layer: a bias, or batch norm, which brings a shift of its own. Both work in place.
+// What follows the product of a layer: a bias, or batch norm, which has its own shift. Both work in place.
 
 import { Parameter } from "./parameter.js";
 
@@ -33,8 +33,8 @@ export class Bias {
 }
 
 /**
- * y = γ â + β with â = (a - μ) / σ, for each unit alone. In training μ and σ² are mean and variance over the batch, in
- * evaluation the running ones, which follow them. Something tiny is added to σ², lest it be 0.
+ * y = γ â + β with â = (a - μ) / σ, for each neuron separately. In training, μ and σ² are the mean and
+ * variance over the batch; in evaluation, their running averages. A tiny number is added to σ² so that it is never 0.
  */
 export class BatchNorm {
   /** @param {number} units @param {FloatsConstructor} Floats */
@@ -89,7 +89,7 @@ export class BatchNorm {
   }
 
   /**
-   * Mean and variance of one unit over the batch. The running variance follows the unbiased one, where there is one.
+   * Mean and variance of one neuron over the batch. The running variance averages the unbiased one, where it exists.
    * @param {Floats} a
    * @param {number} i
    * @param {number} count

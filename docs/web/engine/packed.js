@@ -31,7 +31,7 @@ import { affine, clip } from "./fixed.js";
 
 const WORD = 32; // bits
 
-/** A trained network that is ready to read images. */
+/** A trained network that is ready to classify images. */
 export class PackedNetwork {
   /**
    * @param {number[]} shape of an image: pixels, or channels, height and width
@@ -48,7 +48,7 @@ export class PackedNetwork {
     this.output = /** @type {OutputLayer} */ (layers[layers.length - 1]);
   }
 
-  /** What each hidden layer gives: the shape, and whether it is signs or codes. */
+  /** The outputs of each hidden layer: their shape, and whether they are signs or codes. */
   get hidden() {
     return this.steps.slice(0, -1).map(({ layer: { activation }, outputShape: shape }) => ({ shape, activation }));
   }
@@ -79,7 +79,7 @@ export class PackedNetwork {
   }
 }
 
-/** A layer made ready for images of a shape. All inputs and outputs lie with their channels last. */
+/** A layer prepared for images of a given shape. All inputs and outputs have their channels last. */
 class Step {
   /** @param {Layer} layer @param {number[]} shape of what it gets */
   constructor(layer, shape) {
@@ -152,7 +152,7 @@ class Step {
 }
 
 /**
- * In how many rows and columns a convolution's kernels lie.
+ * The number of rows and columns of a convolution's output.
  * @param {Pick<Product, "shape" | "stride" | "padding">} layer
  * @param {number[]} shape of its input
  */
@@ -169,7 +169,7 @@ export function outputShape(layer, shape) {
 }
 
 /**
- * Each row of an array, with the channels first, as PyTorch has them, the other way round.
+ * Each row of an array with the channels first, as in PyTorch, rearranged to have them last.
  * @template {Uint8Array | Int16Array} Numbers
  * @param {Numbers} numbers
  * @param {number} length of a row
@@ -187,7 +187,7 @@ function channelsLast(numbers, length, shape) {
 }
 
 /**
- * The ones in a word, summed in pairs, in fours, in bytes, and over the four bytes by a product.
+ * The number of ones in a word, summed in pairs, in fours, in bytes, and over the four bytes by a product.
  * @param {number} word
  */
 function popcount(word) {

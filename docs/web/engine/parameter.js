@@ -1,4 +1,4 @@
-// What is learned, and the two optimisers, as `torch.optim.SGD` and `torch.optim.Adam` are without further settings.
+// Learned numbers, and the two optimisers, which match `torch.optim.SGD` and `torch.optim.Adam` with default settings.
 
 /** @typedef {import("./learning.js").Floats} Floats */
 
@@ -26,7 +26,7 @@ export class Parameter {
    */
   adam(rate, t) {
     const { value, gradient, m, v } = this;
-    const [size, share] = [rate / (1 - BETA1 ** t), 1 - BETA2 ** t]; // m and v began at 0 and are too small at first
+    const [size, share] = [rate / (1 - BETA1 ** t), 1 - BETA2 ** t]; // m and v start at 0, so they are small at first
     for (let i = 0; i < value.length; i++) {
       m[i] += (1 - BETA1) * (gradient[i] - m[i]);
       v[i] += (1 - BETA2) * (gradient[i] * gradient[i] - v[i]);

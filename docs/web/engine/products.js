@@ -1,12 +1,12 @@
 // The three products of a dense layer, each for a batch: rows of inputs, rows of outputs, and w with a row for each
-// output. Most pixels of an image are 0 and add nothing to the first two, so only the others are visited.
+// output. Most pixels of an image are 0 and add nothing to the first two, so these skip them.
 
 /**
  * @typedef {import("./learning.js").Floats} Floats
  * @typedef {{inputs: number, outputs: number}} Size of a layer
  */
 
-const places = new Uint16Array(2 ** 16); // in a row of x, of what is not 0; a larger row than this nobody trains here
+const places = new Uint16Array(2 ** 16); // in a row of x, of the numbers that are not 0; no row here is longer
 
 /**
  * a = w x

@@ -1,6 +1,6 @@
-// Random numbers from a seed, so that a link shows everybody the same run.
+// Random numbers from a seed, so that a link shows everyone the same run.
 
-/** Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, plenty for a page. */
+/** Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, enough for a page. */
 export class Random {
   /** @param {number} seed a whole number; of larger ones than 2^32 the rest counts */
   constructor(seed) {
@@ -23,7 +23,7 @@ export class Random {
   }
 
   /**
-   * In place, each order as likely as another (Fisher and Yates).
+   * In place; every order is equally likely (Fisher and Yates).
    * @template {{length: number, [at: number]: any}} List
    * @param {List} list
    * @returns {List}

@@ -1,5 +1,5 @@
-// The file of a packed network, as `PackedNetwork.save` writes it in Python -> a `PackedNetwork` of this engine.
-// It is checked as Python checks it: format, description, every name, type, shape and range, and the digest.
+// The file of a packed network, as Python's `PackedNetwork.save` writes it -> a `PackedNetwork` of this engine.
+// The checks are the same as in Python: format, description, every name, type, shape and range, and the digest.
 
 import { INK } from "./digit.js";
 import { FRACTION, fixedPoint } from "./fixed.js";
@@ -55,7 +55,7 @@ export async function readNetwork(file) {
 }
 
 /**
- * What its author says of a network, names and texts.
+ * Where a network comes from, as names and texts.
  * @param {Uint8Array} file
  * @returns {Record<string, string>}
  */
@@ -116,11 +116,11 @@ function checkInput({ shape, padding }, i, [first, ...sizes]) {
   const all = sizes.reduce((product, size) => product * size, first);
   const [, inputs, side] = shape;
   const isImage = sizes.length === 2 && first === inputs && sizes.every((size) => size + 2 * padding >= side);
-  require(side ? isImage : all === inputs, `layer ${i} of shape ${shape}, which gets ${side ? [first, ...sizes] : all} inputs`);
+  require(side ? isImage : all === inputs, `layer ${i} of shape ${shape}, which has ${side ? [first, ...sizes] : all} inputs`);
 }
 
 /**
- * Exactly the tensors that such layers have, each of its type and shape.
+ * Require exactly the tensors of such layers, with their types and shapes.
  * @param {Tensors} tensors
  * @param {Entry[]} entries
  */
@@ -142,12 +142,12 @@ async function checkDigest({ metadata, tensors }) {
   const texts = ["network", "provenance"].map((name) => metadata.get(name) ?? "");
   const values = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, tensor]) => tensor.values);
   const digest = await digestOf([...texts, ...values]);
-  require(digest === null || digest === metadata.get("sha256"), "a content without the digest that it names");
+  require(digest === null || digest === metadata.get("sha256"), "content that does not match its SHA-256 digest");
 }
 
 /**
- * SHA-256 in hexadecimal. On a page that comes over plain http from another machine, browsers have no `crypto.subtle`:
- * there it is null, and of a file all but the digest is checked.
+ * SHA-256 in hexadecimal. On a page loaded over plain http from another machine, browsers have no `crypto.subtle`.
+ * Then it is null, and everything in a file but the digest is checked.
  * @param {BlobPart[]} content
  */
 export async function digestOf(content) {

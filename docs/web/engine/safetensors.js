@@ -1,5 +1,5 @@
 // A reader of safetensors files: the length of a header in 8 bytes, the header in JSON, then the tensors' bytes.
-// Nothing is believed before it is checked; what is wrong is said in words that a page can show.
+// Everything is checked before it is used, and errors are worded so that a page can show them.
 
 /**
  * @typedef {Uint8Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer>} Values
@@ -16,12 +16,12 @@
  */
 
 /**
- * The types of numbers that a packed network has.
+ * The number types of a packed network.
  * @type {Map<string, {BYTES_PER_ELEMENT: number, new (bytes: ArrayBuffer): Values}>}
  */
 const TYPES = new Map(Object.entries({ U8: Uint8Array, I32: Int32Array, F64: Float64Array }));
 
-/** What is wrong with a file. */
+/** Says what is wrong with a file. */
 export class FileError extends Error {}
 
 /**
@@ -68,19 +68,19 @@ function readTensor(name, entry, data) {
   const [start, end] = offsets;
   const length = shape.reduce((product, n) => product * n, Type.BYTES_PER_ELEMENT);
   require(end - start === length && end <= data.length, `${name} of shape ${shape} in bytes ${start} to ${end}`);
-  // A copy, which begins where numbers of several bytes may; browsers run on little-endian machines only.
+  // A copy, aligned for numbers of several bytes. Browsers only run on little-endian machines.
   return { dtype: String(dtype), shape, start, values: new Type(new Uint8Array(data.subarray(start, end)).buffer) };
 }
 
 /**
- * Neither a gap nor an overlap: the tensors lie one after the other, and there is nothing else.
+ * Require tensors without gaps or overlaps, and nothing else.
  * @param {Tensor[]} tensors
  * @param {number} length of all their bytes
  */
 function checkThatAllIsUsed(tensors, length) {
   let end = 0;
   for (const { start, values } of tensors.sort((a, b) => a.start - b.start)) {
-    require(start === end, "tensors with gaps between them, or one over the other");
+    require(start === end, "tensors with gaps between them, or that overlap");
     end += values.byteLength;
   }
   require(end === length, "bytes that belong to no tensor");
@@ -96,7 +96,7 @@ export function readTable(text, name) {
     const table = JSON.parse(text);
     if (isTable(table)) return table;
   } catch {
-    // the same message: whoever reads it needs no more
+    // the same message is enough
   }
   throw new FileError(`found a ${name} that cannot be read`);
 }

@@ -9,7 +9,7 @@ import { Random } from "./random.js";
  * @typedef {{loss: number, flipRatio: number}} Means flipRatio: the share of all weights that flip in a step
  */
 
-const BATCH = 64; // digits at most
+const BATCH = 64; // at most so many digits
 const RATE = 0.003; // at the start
 
 /** @type {import("./learning.js").Options} as in notebook 03 */
@@ -53,7 +53,7 @@ export class Trainer {
     return this.network.steps === this.steps;
   }
 
-  /** Of the next step: half a cosine, from the first step down to 0 after the last one. */
+  /** The rate of the next step: half a wave of a cosine, down to 0 after the last step. */
   get rate() {
     return (RATE * (1 + Math.cos((Math.PI * this.network.steps) / this.steps))) / 2;
   }

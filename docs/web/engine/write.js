@@ -1,5 +1,5 @@
-// The file of a packed network, as `PackedNetwork.save` writes it in Python: safetensors. All of it is as there but for
-// the order of the four metadata, which in Python is another each time.
+// The file of a packed network, in the safetensors format, as Python's `PackedNetwork.save` writes it. Only the order
+// of the four metadata may differ; in Python it changes from run to run.
 
 import { bytesOf, packLevels } from "./levels.js";
 import { FORMAT, digestOf } from "./read.js";
@@ -29,7 +29,7 @@ export async function writeNetwork(layers, provenance) {
   const sha256 = await digestOf([texts.network, texts.provenance, ...tensors.map(({ values }) => values)]);
   const stored = DTYPES.flatMap((dtype) => tensors.filter((tensor) => tensor.dtype === dtype));
   const header = encodeHeader({ format: FORMAT, ...texts, sha256: sha256 ?? "" }, stored);
-  const length = new BigUint64Array([BigInt(header.length)]); // browsers run on little-endian machines only
+  const length = new BigUint64Array([BigInt(header.length)]); // browsers only run on little-endian machines
   return new Uint8Array(await new Blob([length, header, ...stored.map(({ values }) => values)]).arrayBuffer());
 }
 

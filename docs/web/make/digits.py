@@ -1,8 +1,8 @@
-"""Write the digits that one can train on in the Playground: `python -m docs.web.make.digits`.
+"""Write the digits that you can train on in the Playground: `python -m docs.web.make.digits`.
 
-They are the first 400 of each digit in MNIST's training set, and to measure with the first 100 of each among the images
-that are held out there, its last 10,000. The test set stays out of it. A safetensors file, compressed by gzip, which
-browsers unpack.
+For training there are the first 400 of each digit in MNIST's training set. For measuring there are the first 100 of
+each among its last 10,000 images, which are held out. The test set is not used. The file is in the safetensors format,
+compressed by gzip, which browsers unpack.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the digits that one can choose on the page: `python -m docs.web.make.examples`.
+"""Write the digits that you can choose on the page: `python -m docs.web.make.examples`.
 
 They are the first and the second image of each digit in MNIST's test set, on which no network here was trained.
 """

@@ -1,5 +1,5 @@
 // A packed language model, from the same file and with the same sums as Python's `packed/language.py`: products of whole
-// numbers, and floats between them for norm, softmax and the step of each character.
+// numbers, with floats between them for norm, softmax and the step of each character.
 
 import { digestOf } from "../engine/read.js";
 import { isTable, readSafetensors, readTable, require } from "../engine/safetensors.js";
@@ -41,13 +41,13 @@ export class LanguageModel {
     this.forget();
   }
 
-  /** The text begins anew. */
+  /** Start a new text. */
   forget() {
     this.seen = this.blocks.map(() => []);
   }
 
   /**
-   * Take up one more character.
+   * Read one more character.
    * @param {number} character its place in the alphabet
    * @returns {Float64Array} the logits of the next one
    */
@@ -143,9 +143,9 @@ export async function readModel(file) {
   const texts = ["network", "provenance"].map((name) => metadata.get(name) ?? "");
   const values = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, tensor]) => tensor.values);
   const digest = await digestOf([...texts, ...values]);
-  require(digest === null || digest === metadata.get("sha256"), "a content without the digest that it names");
+  require(digest === null || digest === metadata.get("sha256"), "content that does not match its SHA-256 digest");
   const { alphabet, heads, context, matrices } = readTable(texts[0], "description");
-  require(typeof alphabet === "string" && Number(heads) > 0 && Number(context) > 0, "a description that is not whole");
+  require(typeof alphabet === "string" && Number(heads) > 0 && Number(context) > 0, "an incomplete description");
   require(isTable(matrices), "a description without matrices");
   const read = Object.entries(matrices).map(([name, shape]) => /** @type {[string, Matrix]} */ ([name, readMatrix(tensors, name, shape)]));
   return new LanguageModel(alphabet, Number(heads), Number(context), new Map(read));

@@ -6,7 +6,7 @@ import { readSafetensors, require } from "../engine/safetensors.js";
 const ORDERS = 4;
 
 /**
- * A tree: level 0 has single characters, and what follows each of them stands together in the next level.
+ * A tree: level 0 has single characters, and the followers of each are together in the next level.
  * @typedef {object} Level
  * @property {Uint8Array} character
  * @property {Int32Array} count
@@ -28,7 +28,7 @@ export class NGrams {
     let shares = new Float64Array(this.characters).fill(1 / this.characters);
     for (let order = 0; order < this.levels.length && order <= history.length; order++) {
       const [from, to] = this.following(history.slice(history.length - order));
-      if (from === to) break; // a longer history was not seen either
+      if (from === to) break; // then no longer history was seen either
       const { character, count } = this.levels[order];
       const total = count.subarray(from, to).reduce((a, b) => a + b);
       shares = shares.map((share) => (share * (to - from)) / (total + to - from));

@@ -1,4 +1,4 @@
-// The page "Write": the language model goes on from a text, one character at a time, beside a table of 4-grams.
+// The page "Write": the language model continues a text, one character at a time, beside a table of 4-grams.
 
 import { Random } from "../engine/random.js";
 import { FileError } from "../engine/safetensors.js";
@@ -7,9 +7,9 @@ import { readNGrams } from "./ngrams.js";
 
 const [MODEL, NGRAMS] = ["model.safetensors", "ngrams.safetensors.gz"];
 const LIKELIEST = 10;
-const FRAME = 12; // milliseconds of writing between two pictures
-const LONGEST = 4000; // characters that it writes before it stops by itself
-const ROUNDS = 64; // characters whose times are looked at
+const FRAME = 12; // milliseconds of writing between two frames
+const LONGEST = 4000; // characters after which it stops
+const ROUNDS = 64; // characters whose times count
 const NAMES = new Map([["\n", "new line"], [" ", "space"]]);
 
 class Page {
@@ -46,7 +46,7 @@ class Page {
     const wanted = [...this.prompt.value];
     this.characters = wanted.map((character) => this.model.alphabet.indexOf(character)).filter((at) => at >= 0);
     const missing = new Set(wanted.filter((character) => !this.model.alphabet.includes(character)));
-    part(this.root, "status").textContent = missing.size ? `The model has never seen ${[...missing].join(" ")}, and leaves it out.` : "";
+    part(this.root, "status").textContent = missing.size ? `The model has never seen ${[...missing].join(" ")} and skips it.` : "";
     if (!this.characters.length) this.characters.push(this.model.alphabet.indexOf("\n"));
     this.given = this.characters.length;
     this.model.forget();
@@ -70,7 +70,7 @@ class Page {
       let left = /** @type {Random} */ (this.random).uniform();
       const shares = softmax(logits.map((logit) => logit / temperature));
       drawn = shares.findIndex((share) => (left -= share) < 0);
-      if (drawn < 0) drawn = shares.length - 1; // the shares sum to 1 but for rounding
+      if (drawn < 0) drawn = shares.length - 1; // the shares sum to 1, apart from rounding
     }
     this.characters.push(drawn);
     this.read(drawn);

@@ -1,7 +1,7 @@
-// A small plot that grows: a line of what is measured all the time, or a bar for each epoch.
+// A small plot that grows: a line of continuous measurements, or a bar per epoch.
 
-const SIZE = 100; // of the plot, in its own unit
-const SHOWN = 0.95; // of the height is what the largest value takes
+const SIZE = 100; // of the plot, in its own coordinates
+const SHOWN = 0.95; // the share of the height that the largest value takes
 
 export class Curve {
   /**

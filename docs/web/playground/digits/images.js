@@ -14,13 +14,13 @@ import { readSafetensors, require } from "../../engine/safetensors.js";
  */
 
 const FILE = "digits.safetensors.gz";
-const TIMES = 40; // that an own digit is there at most, for one among thousands has no weight
-const RATIO = 4; // images of MNIST to one of the reader's at least
+const TIMES = 40; // at most so many copies of a reader's digit, since one among thousands has no weight
+const RATIO = 4; // at least so many MNIST images for each of the reader's
 
 /** @returns {Promise<Digits>} */
 export async function loadDigits() {
   const response = await fetch(new URL(FILE, import.meta.url)).catch(() => null);
-  if (!response) throw new Error("the host cannot be reached");
+  if (!response) throw new Error("the server cannot be reached");
   if (!response.ok) throw new Error(`the server answered ${response.status} for ${FILE}`);
   const { tensors } = readSafetensors(await unzip(new Uint8Array(await response.arrayBuffer())));
   const [train, heldOut] = ["train", "held_out"].map((part) => {
@@ -33,8 +33,8 @@ export async function loadDigits() {
 }
 
 /**
- * How often each of the reader's digits is in the training set: often enough to matter, and all together not more than
- * a fifth of it.
+ * How many copies of each of the reader's digits are in the training set: enough to matter, but all together at most a
+ * fifth of it.
  * @param {number} digits of MNIST
  * @param {number} own
  */

@@ -38,7 +38,7 @@ export class OwnDigits {
     this.changed();
   }
 
-  /** Whoever removes by keyboard goes on at the next one. @param {OwnDigit} digit @param {HTMLElement} item */
+  /** After a removal by keyboard, the next digit gets the focus. @param {OwnDigit} digit @param {HTMLElement} item */
   remove(digit, item) {
     const next = item.nextElementSibling ?? item.previousElementSibling;
     this.digits.splice(this.digits.indexOf(digit), 1);
@@ -47,7 +47,7 @@ export class OwnDigits {
     this.changed();
   }
 
-  /** In the colour that the page has now. */
+  /** In the page's current colour. */
   paint() {
     this.list.querySelectorAll("canvas").forEach((canvas, i) => paintSquares(canvas, this.digits[i].image, SIDE));
   }

@@ -1,4 +1,4 @@
-// "Train your own digits": load, draw and label, train in a worker, read with the result, and take it away.
+// "Train your own digits": load, draw and label, train in a worker, try the result, and download it.
 
 import { DIGITS, PIXELS } from "../../engine/digit.js";
 import { Reader } from "../../draw/reader.js";
@@ -22,7 +22,7 @@ import { countRight, download, pack } from "./result.js";
  * @typedef {Result & {short: string, epochs: string, bits: number, row: HTMLTableRowElement}} Run
  */
 
-const SEED = 0; // always, so that two trainings differ in their digits alone
+const SEED = 0; // always, so that two runs differ only in their digits
 const NAME = "my_digits";
 
 class Page {
@@ -91,21 +91,21 @@ class Page {
     if (isHere && !target.matches("input, select, textarea") && !this.reader.sketch.isEmpty) this.label(Number(digit));
   }
 
-  /** What is on the paper becomes one of the reader's digits. @param {number} label */
+  /** Add what is on the paper to the reader's digits. @param {number} label */
   label(label) {
     const { sketch } = this.reader;
-    if (sketch.isEmpty) return this.announce("The paper is empty: draw a digit first");
+    if (sketch.isEmpty) return this.announce("The paper is empty. Draw a digit first");
     if (sketch.drawing.example) {
-      return this.announce("That digit is held out to measure with: clear the paper, and draw one");
+      return this.announce("That digit is held out for measuring. Clear the paper and draw one yourself");
     }
-    if (this.own.isFull) return this.announce("That is as many as fit: remove some first");
+    if (this.own.isFull) return this.announce("Your set is full. Remove some digits first");
     this.own.add({ image: sketch.prepared(), label });
     sketch.clear();
   }
 
   count() {
     const { digits } = this.own;
-    const text = digits.length ? `Your digits: ${digits.length}. Choose one to remove it` : "Your digits: none yet";
+    const text = digits.length ? `Your digits: ${digits.length}. Click on one to remove it` : "Your digits: none yet";
     this.part("count").textContent = text;
     this.announce(text, false);
     this.score();
@@ -116,7 +116,7 @@ class Page {
   async load() {
     if (this.root.dataset.state !== "idle") return;
     this.root.dataset.state = "loading";
-    this.announce("The digits are on their way");
+    this.announce("Loading the digits");
     try {
       this.digits = await loadDigits();
       const { train, heldOut } = this.digits;
@@ -124,7 +124,7 @@ class Page {
       this.root.dataset.state = "ready";
       this.part("train").focus();
       this.announce(`${train.labels.length.toLocaleString("en")} digits to train on, and ${
-        heldOut.labels.length.toLocaleString("en")} held out to measure with. Draw some of yours, or train at once.`);
+        heldOut.labels.length.toLocaleString("en")} held out for measuring. Draw some digits of your own, or train right away.`);
     } catch (error) {
       this.root.dataset.state = "idle";
       this.announce(`The digits cannot be loaded: ${reason(error)}.`);
@@ -167,7 +167,7 @@ class Page {
     const times = timesFor(count, own);
     const all = count.toLocaleString("en");
     if (!own) return { epochs, activation, data: `${all} digits of MNIST`, short: all };
-    const data = `${all} digits of MNIST and ${own} drawn ${own === 1 ? "one" : "ones"}, each ${times} times`;
+    const data = `${all} digits of MNIST and ${own} of yours, ${times} times each`;
     return { epochs, activation, data, short: `${all} + ${own} × ${times}` };
   }
 
@@ -194,7 +194,7 @@ class Page {
       this.curves.flips.add(epoch, flipRatio);
     }
     this.curves.accuracy.add(epoch, accuracy);
-    this.announce(`Epoch ${epoch} of ${epochs}: ${(100 * accuracy).toFixed(1)} % of the held-out digits are read`);
+    this.announce(`Epoch ${epoch} of ${epochs}: ${(100 * accuracy).toFixed(1)} % of the held-out digits are correct`);
   }
 
   /** @param {Done} done @param {Plan} plan */
@@ -207,8 +207,8 @@ class Page {
       const result = await pack(layers, activation, heldOut, { data, epochs: trained, seed: String(SEED) });
       this.reader.use(result.network, result.file.length);
       this.addRun({ ...result, short, epochs: trained, bits: activation === "sign" ? 1 : 8 });
-      this.announce(`${isWhole ? "Done" : `Stopped after ${epoch.toFixed(1)} epochs`}: your network reads ${
-        (100 * result.accuracy).toFixed(1)} % of the held-out digits. It now reads what is on the paper.`);
+      this.announce(`${isWhole ? "Done" : `Stopped after ${epoch.toFixed(1)} epochs`}: your network gets ${
+        (100 * result.accuracy).toFixed(1)} % of the held-out digits right. It is now used for what you draw.`);
       this.root.dataset.result = "there";
     } catch (error) {
       this.fail(reason(error));
@@ -219,7 +219,7 @@ class Page {
   fail(message) {
     this.setTraining(false);
     const kept = this.runs.length ? "; your last network is still there" : "";
-    this.announce(`The training failed (${message}). Train again${kept}.`);
+    this.announce(`The training failed (${message}). Please train again${kept}.`);
   }
 
   /** @param {boolean} isTraining */
@@ -244,7 +244,7 @@ class Page {
     this.score();
   }
 
-  /** How every network so far reads the digits that the reader has drawn by now. */
+  /** How many of the reader's digits each network so far gets right. */
   score() {
     const { digits } = this.own;
     const images = new Uint8Array(PIXELS * digits.length);
@@ -264,26 +264,26 @@ class Page {
     try {
       keep(this.last.file);
       const link = Object.assign(document.createElement("a"), { href: "../draw/", textContent: "Draw a digit" });
-      this.part("said").replaceChildren("Your network is in use there: ", link, ". There is a way back.");
+      this.part("said").replaceChildren("Your network is now used on the page ", link, ", where you can also switch back.");
     } catch (error) {
-      this.say(`This browser keeps nothing for this site (${reason(error)}): download the network instead.`);
+      this.say(`This browser does not store data for this site (${reason(error)}). Download the network instead.`);
     }
   }
 
   download() {
     if (!crypto.subtle) {
-      return this.say("The file needs a SHA-256, which browsers do not compute on pages that come over plain http " +
-        "from another machine: open this page over https, or serve it from your own machine.");
+      return this.say("The file needs a SHA-256 checksum, which browsers do not compute on pages loaded over plain http " +
+        "from another machine. Open this page over https, or serve it from your own machine.");
     }
     download(this.last.file, `${NAME}.safetensors`);
-    this.say(`${NAME}.safetensors, ${this.last.file.length.toLocaleString("en")} bytes, is on its way.`);
+    this.say(`${NAME}.safetensors, ${this.last.file.length.toLocaleString("en")} bytes, is being downloaded.`);
   }
 
   async downloadC() {
     try {
       const { layers, provenance } = this.last;
       download(await toC(layers, NAME, provenance), `${NAME}.c`);
-      this.say(`${NAME}.c is on its way.`);
+      this.say(`${NAME}.c is being downloaded.`);
     } catch (error) {
       this.say(`The C file cannot be written: ${reason(error)}.`);
     }
@@ -294,7 +294,7 @@ class Page {
     this.part("said").textContent = text;
   }
 
-  /** For a screen reader, and for all others unless told. @param {string} text @param {boolean} [isShown] */
+  /** For a screen reader, and for everyone else unless told otherwise. @param {string} text @param {boolean} [isShown] */
   announce(text, isShown = true) {
     this.part("heard").textContent = text;
     if (isShown) this.part("status").textContent = text;

@@ -1,4 +1,4 @@
-// What a training leaves: the packed network, and the ways on for it.
+// The result of a training: the packed network, and what can be done with it.
 
 import { PIXELS } from "../../engine/digit.js";
 import { readNetwork } from "../../engine/read.js";
@@ -52,5 +52,5 @@ export function download(content, name) {
   const address = URL.createObjectURL(new Blob([content], { type: "application/octet-stream" }));
   const link = Object.assign(document.createElement("a"), { href: address, download: name });
   link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000); // browsers take a while to begin
+  setTimeout(() => URL.revokeObjectURL(address), 60_000); // browsers take a while to start
 }

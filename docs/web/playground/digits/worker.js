@@ -1,5 +1,5 @@
-// Trains in a thread of its own, so that the page stays awake. One worker, one training: `Start` begins it, and
-// {type: "stop"} ends it early. It answers with the other messages.
+// Trains in its own thread, so that the page stays responsive. Each worker trains once: `Start` starts it, and
+// {type: "stop"} stops it early. The other messages are its answers.
 
 import { Trainer, checkDigits } from "../../engine/trainer.js";
 
@@ -37,7 +37,7 @@ async function train({ images, labels, heldOut, epochs, seed, activation }) {
     reported = performance.now();
     const secondsLeft = ((reported - began) / 1000) * (epochs / epoch - 1);
     send({ type: "progress", epoch, secondsLeft, ...recent.take() });
-    await new Promise((resume) => setTimeout(resume)); // to hear a "stop"
+    await new Promise((resume) => setTimeout(resume)); // to receive a "stop"
   }
   const layers = trainer.network.layers.map(plain);
   const arrays = layers.flatMap(({ weight, norm }) => [weight, ...Object.values(norm)]);

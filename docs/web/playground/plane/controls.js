@@ -1,4 +1,4 @@
-// The settings' controls: each has the name of its setting.
+// The controls of the settings. Each has the name of its setting.
 
 import { SETTINGS } from "./state.js";
 

@@ -1,4 +1,4 @@
-// A table with a row for each of the steps, which never needs more room: when it is full, every other row goes.
+// A table of steps that never grows beyond a limit: when it is full, every other row is dropped.
 
 export class Course {
   /**
@@ -19,7 +19,7 @@ export class Course {
   }
 
   /**
-   * The row of the next step that gets one, to be filled.
+   * The next row to fill.
    * @returns {Float64Array}
    */
   next() {
@@ -28,7 +28,7 @@ export class Course {
     return this.values.subarray(start, start + this.columns);
   }
 
-  /** The rows 0, 2, 4, ... stay. */
+  /** Keep the rows 0, 2, 4, ... */
   thin() {
     const { columns, values } = this;
     for (let row = 1; row < this.room / 2; row++) {

@@ -1,4 +1,4 @@
-// Points in the plane, of two classes: what the network is to tell apart. All lie within [-1, 1] or nearly so.
+// Points in the plane, of two classes that the network has to tell apart. All lie within [-1, 1], or nearly.
 
 import { Random } from "../../engine/random.js";
 
@@ -11,7 +11,7 @@ import { Random } from "../../engine/random.js";
  * @property {number} count of points
  */
 
-const COUNT = 200; // half of them of each class
+const COUNT = 200; // half of them in each class
 const GAP = 0.06; // half the width of the empty cross of "xor"
 const TURNS = 1.25; // of a spiral's arm
 

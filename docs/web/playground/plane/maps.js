@@ -1,4 +1,4 @@
-// Maps: what the network, and each of its units, says of every place in the plane.
+// Maps: what the network, and each of its units, answers at every place in the plane.
 
 import { drawMark, emptied, paletteOf } from "./paint.js";
 
@@ -44,7 +44,7 @@ export class Maps {
   }
 
   /**
-   * Let the network say something of every place; what its layers hold then is painted.
+   * Evaluate the network at every place. What its layers then hold is painted.
    * @param {Network} network
    */
   evaluate(network) {
@@ -52,7 +52,7 @@ export class Maps {
     this.layers = network.layers;
   }
 
-  /** How sure the network is, from − (-1) to + (+1). */
+  /** How certain the network is, from − (-1) to + (+1). */
   paintDecision() {
     const { z } = this.layers[this.layers.length - 1];
     return this.paint((at) => Math.tanh((z[2 * at + 1] - z[2 * at]) / 2)); // 2 softmax - 1

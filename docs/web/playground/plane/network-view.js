@@ -28,11 +28,11 @@ export class NetworkView {
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     /** @type {Line[]} */
     this.lines = [];
-    this.signs = new Int8Array(0); // as they were drawn last
+    this.signs = new Int8Array(0); // as last drawn
     this.flipped = new Float64Array(0); // when
   }
 
-  /** Forget the flips: another network comes. */
+  /** Forget the flips, for a new network. */
   restart() {
     this.signs = new Int8Array(0);
   }
@@ -131,7 +131,7 @@ export class NetworkView {
    */
   weightAt(x, y) {
     const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    const ratio = this.canvas.width / this.canvas.clientWidth; // points are looked for in the canvas's own pixels
+    const ratio = this.canvas.width / this.canvas.clientWidth; // the canvas finds points in its own pixels
     context.setLineDash([]);
     for (const reach of REACH) {
       context.lineWidth = 2 * reach;

@@ -13,7 +13,7 @@
 const NAMES = /** @type {const} */ ([
   "ink", "quiet", "rule", "paper", "plus", "minus", "plus-area", "minus-area", "flash", "gradient", "band", "bar",
 ]);
-const FINEST = 3; // pixels of a canvas for one of CSS; more is not seen
+const FINEST = 3; // pixels of a canvas for one of CSS; more would not be visible
 
 /**
  * A canvas that is empty and as fine as the screen. Null where it is not shown.
@@ -73,7 +73,7 @@ function rgb(colour) {
 }
 
 /**
- * The mark of a class: a filled disk for +, a hollow diamond for −, so that nobody needs to see the colour.
+ * The mark of a class: a filled disk for +, a hollow diamond for −, so that nobody has to rely on the colour.
  * @param {CanvasRenderingContext2D} context
  * @param {Colours} colours
  * @param {number} label

@@ -1,4 +1,4 @@
-// The small pictures beside the network: courses over the steps, the latent weights, and the sign with its slope.
+// The small pictures beside the network: curves over the steps, the latent weights, and the sign with its slope.
 
 import { emptied } from "./paint.js";
 
@@ -10,10 +10,10 @@ import { emptied } from "./paint.js";
  */
 
 const MARGIN = { left: 30, right: 6, top: 6, bottom: 16 };
-const BARS = 25; // an odd number: none stands on both sides of zero, but for the middle one
+const BARS = 25; // an odd number: only the middle bar lies on both sides of zero
 
 /**
- * Lines over the steps, that of the network beside it dashed.
+ * Lines over the steps; the second network's is dashed.
  * @param {HTMLCanvasElement} canvas
  * @param {Colours} colours
  * @param {Series[]} series
@@ -75,7 +75,7 @@ export function drawLife(canvas, colours, { values, end }, hasBand) {
 }
 
 /**
- * How many latent weights have which size.
+ * A histogram of the latent weights.
  * @param {HTMLCanvasElement} canvas
  * @param {Colours} colours
  * @param {number[]} weights
@@ -93,8 +93,8 @@ export function drawHistogram(canvas, colours, weights, hasClamp) {
 }
 
 /**
- * The step that goes forward, the slope that goes backward, and behind them where the numbers lie that the step is
- * applied to.
+ * The step of the forward pass, the slope of the backward pass, and behind them a histogram of the numbers that the
+ * step is applied to.
  * @param {HTMLCanvasElement} canvas
  * @param {Colours} colours
  * @param {{value: Scale, slope: Scale}} activation

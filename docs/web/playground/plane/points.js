@@ -1,12 +1,12 @@
-// The reader's own points: a click into the map, or Enter at the keyboard's cross, puts one there or takes it away.
+// The reader's own points: a click into the map, or Enter at the keyboard's cross, adds or removes one.
 
 import { EDGE } from "./maps.js";
 import { MOST_POINTS, snapped } from "./state.js";
 
 /** @typedef {import("./state.js").Point} Point */
 
-const FULL = `There is room for ${MOST_POINTS} points; click on one to take it away.`;
-const REACH = 0.05; // within which a click takes a point away
+const FULL = `There is room for ${MOST_POINTS} points. Click on one to remove it.`;
+const REACH = 0.05; // within which a click removes a point
 const [STRIDE, LEAP] = [0.05, 0.25]; // of the cross, without and with Shift
 
 /** @type {{[key: string]: [number, number]}} */

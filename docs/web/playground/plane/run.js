@@ -1,4 +1,4 @@
-// A network on its way through the data: epochs, batches, steps, and the record of all that.
+// A network in training: epochs, batches, steps, and their record.
 
 import { Course } from "./course.js";
 import { Network } from "../../engine/learning.js";
@@ -14,7 +14,7 @@ import { Random } from "../../engine/random.js";
 export const [LOSS, ACCURACY, FLIPS, WEIGHTS] = [0, 1, 2, 3];
 
 /**
- * What can be trained beside a network: the same settings and seed, but for this.
+ * The second networks: the same settings and seed, except for this.
  * @type {{[name: string]: Partial<State>}}
  */
 const BESIDE = {
@@ -24,7 +24,7 @@ const BESIDE = {
   small: { scale: 1 },
 };
 
-/** @param {State} state @returns {State | null} the settings of the network beside it */
+/** @param {State} state @returns {State | null} the settings of the second network */
 export function besideOf(state) {
   return state.beside in BESIDE ? { ...state, ...BESIDE[state.beside] } : null;
 }
@@ -48,7 +48,7 @@ export class Run {
     this.inputs = new Float64Array(2 * most);
     this.labels = new Uint8Array(most);
     this.loss = this.accuracy = NaN;
-    this.isSound = true; // while all numbers are finite; those that ran away never come back
+    this.isSound = true; // false once a number is not finite: a run cannot recover from that
     this.record();
   }
 
@@ -60,7 +60,7 @@ export class Run {
     return this.batches ? this.steps / this.batches : 0;
   }
 
-  /** One step of the optimiser on the next batch; batches of an epoch have equal sizes, or nearly so. */
+  /** One step of the optimiser on the next batch; the batches of an epoch have nearly equal sizes. */
   step() {
     const { data, order, batches } = this;
     const at = this.steps % batches;
@@ -100,7 +100,7 @@ export class Run {
     for (let i = 0; i < data.count; i++) {
       const lead = (logits[2 * i + 1] - logits[2 * i]) * (data.labels[i] ? 1 : -1); // of the right class
       loss += lead > 0 ? Math.log1p(Math.exp(-lead)) : Math.log1p(Math.exp(lead)) - lead;
-      correct += lead > 0 || (lead === 0 && !data.labels[i]) ? 1 : 0; // of two equal logits the first counts
+      correct += lead > 0 || (lead === 0 && !data.labels[i]) ? 1 : 0; // if both logits are equal, the first counts
     }
     this.loss = loss / data.count;
     this.accuracy = correct / data.count;

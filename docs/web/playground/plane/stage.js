@@ -1,4 +1,4 @@
-// The stage: settings make runs, frames make steps, and what comes of it is drawn.
+// The stage: settings make runs, frames make steps, and the results are drawn.
 
 import { Controls } from "./controls.js";
 import { makeDataset, pointsOf } from "./datasets.js";
@@ -14,13 +14,13 @@ import { judgement, summary } from "./words.js";
 /** @typedef {import("./state.js").State} State */
 
 const BUDGET = 12; // milliseconds of a frame for steps
-const LONGEST = 0.1; // seconds that a frame may have lasted; after longer ones nothing is made up for
+const LONGEST = 0.1; // seconds of a frame; time lost in longer ones is not made up for
 const PICTURE = 50; // milliseconds from one picture to the next
 const SPOKEN = 5000; // milliseconds from one sentence to the next
-const SETTLED = 300; // milliseconds after the last change, when the address follows
-const NO_POINTS = "There are no points to learn from: click into the map to add some, or choose a set.";
+const SETTLED = 300; // milliseconds after the last change until the address is updated
+const NO_POINTS = "There are no points to learn from. Click into the map to add some, or choose a set.";
 const RAN_AWAY =
-  "a number ran out of the computer's range (NaN or infinity), and there is no way back. A smaller rate may help.";
+  "a number left the computer's range (NaN or infinity), so the run cannot go on. A smaller rate may help.";
 /** @type {Array<keyof State>} that change nothing of what is learnt */
 const OUTWARD = ["speed", "stop"];
 
@@ -32,7 +32,7 @@ class Stage {
     this.maps = new Maps();
     this.views = new Views(root, this.maps);
     this.isPlaying = false;
-    this.end = Infinity; // the step at which the run stops by itself
+    this.end = Infinity; // the step at which the run stops
     this.due = this.last = this.pictured = this.spoken = this.frame = this.timer = 0;
     this.controls = new Controls(root, (change) => this.change(change), (words) => this.complain(words));
     this.editor = new PointsEditor(this.part("map"), /** @type {HTMLSelectElement} */ (this.part("pen")), {
@@ -112,7 +112,7 @@ class Stage {
     history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
   }
 
-  /** Back to the start; who was running, runs on from there. */
+  /** Back to the start. A running network keeps running from there. */
   reset() {
     const data = makeDataset(this.state.data, this.state.points, this.state.seed);
     this.main = new Run(this.state, data);
@@ -129,7 +129,7 @@ class Stage {
 
   setEnd() {
     const steps = this.state.stop * this.main.batches;
-    const end = this.main.steps < steps ? steps : this.main.steps + steps; // who runs on after it, gets as many again
+    const end = this.main.steps < steps ? steps : this.main.steps + steps; // after that, it runs for as many again
     this.end = steps ? end : Infinity;
   }
 
@@ -198,21 +198,21 @@ class Stage {
       if (this.main.steps >= this.end || !this.areSound()) return this.pause();
       this.step();
     }
-    this.due = Math.min(this.due, Number(this.state.speed) * LONGEST || 0); // what there was no time for
+    this.due = Math.min(this.due, Number(this.state.speed) * LONGEST || 0); // steps that there was no time for
   }
 
   /** @param {number} [now] */
   draw(now = performance.now()) {
     const start = performance.now();
     this.views.draw(this.main, this.beside, this.editor.cross, now);
-    this.pictured = now + performance.now() - start; // a slow device draws for half of its time at most
+    this.pictured = now + performance.now() - start; // a slow device spends at most half of its time drawing
     if (this.views.network.isFlashing(now)) this.request();
   }
 
   /** For a screen reader, and rarely enough to be listened to. @param {number} [now] */
   say(now = performance.now()) {
     this.spoken = now;
-    const beside = this.beside ? ` Beside it: ${summary(this.beside)}` : "";
+    const beside = this.beside ? ` Second network: ${summary(this.beside)}` : "";
     this.part("spoken").textContent = `${this.isPlaying ? "Running. " : ""}${summary(this.main)}${beside}`;
   }
 
@@ -235,6 +235,6 @@ class Stage {
 }
 
 for (const root of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".play"))) {
-  root.dataset.state = "ready"; // what is hidden has no size, and could not be drawn
+  root.dataset.state = "ready"; // a hidden canvas has no size and cannot be drawn on
   new Stage(root);
 }

@@ -1,4 +1,4 @@
-// All that the reader can set, and its way into the address and back. What an address has wrong becomes the default.
+// All settings, and how they are written into the address and read back. Wrong values in an address become defaults.
 
 /**
  * @typedef {[x: number, y: number, label: number]} Point within [-1, 1]; the label is 1 for +, 0 for −
@@ -21,7 +21,7 @@
  * @property {number} seed
  * @property {number} stop after so many epochs, 0: never
  * @property {string} speed
- * @property {string} beside what is trained beside it
+ * @property {string} beside the second network
  */
 
 /**
@@ -81,7 +81,7 @@ export function readState(hash) {
 }
 
 /**
- * What differs from the defaults: an address that people can read.
+ * The settings that differ from the defaults, as an address that people can read.
  * @param {State} state
  * @returns {string} without its #
  */

@@ -1,4 +1,4 @@
-// The stories: settings, and what there is to see. What a sentence says is tested in tests/test_playground.py.
+// The stories: settings, and what to watch. The claims are tested in tests/web/test_playground.py.
 
 import { initialState } from "./state.js";
 
@@ -8,33 +8,33 @@ import { initialState } from "./state.js";
 const STORIES = {
   "story-sign": {
     settings: { estimator: "none" },
-    watch: `Learning goes by slopes, and the slope of a step is 0. Sign is such a step, over each hidden unit's sum and
-      over each latent weight, the real number behind a ±1: so none of these ever moves, and no weight flips. Only the
-      two biases of the outputs, behind no sign, learn, and the accuracy stays near one half.`,
+    watch: `Learning needs slopes, and the slope of a step is 0. Sign is such a step. It is applied to each hidden unit's sum
+      and to each latent weight, the real number behind a ±1. So none of these ever changes, and no weight flips. Only
+      the two biases of the outputs have no sign after them. They do learn, and the accuracy stays near one half.`,
   },
   "story-window": {
     settings: { estimator: "identity", beside: "window" },
-    watch: `With the identity as the slope of sign, it makes no difference how far a point lies from a unit's boundary:
-      weights flip by the hundred, and the accuracy stays near one half. The second network has a window: a unit learns
-      only from points near its boundary, and from the same start they close around the disks.`,
+    watch: `With the identity as the slope of sign, it does not matter how far a point lies from a unit's boundary. Hundreds
+      of weights flip, and the accuracy stays near one half. The second network has a window, so a unit learns only from
+      points near its boundary. From the same start, its boundaries close around the disks.`,
   },
   "story-spread": {
     settings: { clip: 2, beside: "norm" },
-    watch: `The window is ±2, and all the sums of which the units take the sign lie inside: a window that leaves nothing
-      out is the identity, and the accuracy stays near one half. The second network has batch norm, whose learned
-      scale spreads the sums wider: now the same window leaves some of them out, and the circle is found.`,
+    watch: `The window is ±2, and all sums whose sign the units take lie inside it. A window that leaves nothing out is the
+      same as the identity, and the accuracy stays near one half. The second network has batch norm, whose learned scale
+      spreads the sums wider. Now the same window leaves some of them out, and the network finds the circle.`,
   },
   "story-inertia": {
     settings: { units: 16, norm: true, clamp: false, scale: 10, stop: 20, speed: "10", beside: "small" },
-    watch: `Both networks begin with the same signs, hence the same map, but in the first each latent weight lies ten
-      times as far from zero: watch how seldom a line lights up; compare the flips. It finds the circle all the
-      same: the scale and the shift that batch norm learns have no such inertia.`,
+    watch: `Both networks start with the same signs, and so with the same map. But in the first, each latent weight is ten
+      times as far from zero. Watch how rarely a line lights up, and compare the flips. The network finds the circle
+      anyway, because the scale and the shift that batch norm learns have no such inertia.`,
   },
   "story-twin": {
     settings: { data: "moons", beside: "float" },
-    watch: `The float twin has the same points and start, but real weights, and tanh instead of sign: its boundary bends
-      around both moons. Units with weights of ±1 cut along the two diagonals only, and eight of them leave about a
-      fifth of the points on the wrong side.`,
+    watch: `The float twin has the same points and the same start, but real weights, and tanh instead of sign. Its boundary
+      bends around both moons. Units with weights of ±1 can only cut along the two diagonals, and eight of them leave
+      about a fifth of the points on the wrong side.`,
   },
 };
 

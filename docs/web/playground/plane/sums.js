@@ -1,4 +1,4 @@
-// The numbers that the activation is applied to: how far they are spread, and how many of them get a slope.
+// The inputs of the activation: their spread, and how many of them get a slope.
 
 import { activationOf } from "../../engine/learning.js";
 import { optionsOf } from "./run.js";
@@ -12,10 +12,10 @@ import { optionsOf } from "./run.js";
  * @property {number} withSlope the share of them that gets a slope
  */
 
-const NOTABLE = 0.1; // the least slope that is counted as one
+const NOTABLE = 0.1; // the least slope that counts
 
 /**
- * Of all points, in each hidden layer, as the last evaluation left them there.
+ * Over all points, for each hidden layer, from the last evaluation.
  * @param {Run} run
  * @returns {Sums}
  */

@@ -1,4 +1,4 @@
-// All that one sees of the runs: maps, network, plots, and their labels.
+// Everything that is shown of the runs: maps, network, plots, and their labels.
 
 import { activationOf } from "../../engine/learning.js";
 import { drawMap } from "./maps.js";
@@ -28,7 +28,7 @@ export class Views {
     this.maps = maps;
     this.network = new NetworkView(this.canvas("network"), maps);
     this.weight = 0; // the chosen one
-    this.chosen = () => {}; // is called when another is
+    this.chosen = () => {}; // called when another one is chosen
     const input = /** @type {HTMLInputElement} */ (this.part("chosen"));
     input.addEventListener("input", () => this.choose(Number(input.value) - 1));
     this.canvas("network").addEventListener("click", ({ offsetX, offsetY }) => {
@@ -114,7 +114,7 @@ export class Views {
   /** @param {Run} main @param {Run | null} beside @param {number[]} weights */
   writeValues(main, beside, weights) {
     main.evaluate();
-    const both = (/** @type {(run: Run) => string} */ text) => text(main) + (beside ? `, beside ${text(beside)}` : "");
+    const both = (/** @type {(run: Run) => string} */ text) => text(main) + (beside ? `; second ${text(beside)}` : "");
     this.write("loss-value", both((run) => short(run.loss)));
     this.write("accuracy-value", both((run) => short(run.accuracy)));
     this.write("flips-value", both((run) => (run.binaryWeights ? `${run.flips.toLocaleString("en")} flips` : "none")));
@@ -138,12 +138,12 @@ export class Views {
     const reach = niceAbove(Math.min(Math.max(2, window, ...spreads.map((spread) => 2.5 * spread)), MOST_REACH));
     drawSurrogate(this.canvas("surrogate"), colours, activation, sums, reach);
     const both = (/** @type {number[]} */ values) => values.map(short).join(" and ");
-    const words = `for ${percent(withSlope, 0)}, spread ${both(spreads)}`;
-    this.write("spread", words + (beside ? `; beside ${percent(beside.withSlope, 0)}, ${both(beside.spreads)}` : ""));
+    const words = `reaches ${percent(withSlope, 0)}, spread ${both(spreads)}`;
+    this.write("spread", words + (beside ? `; second ${percent(beside.withSlope, 0)}, ${both(beside.spreads)}` : ""));
   }
 }
 
-/** The means of each value and those around it: single flips would be a comb. @param {Float64Array} values */
+/** The means of each value and its neighbours: single flips would be a comb. @param {Float64Array} values */
 function smoothed(values) {
   return values.map((_, i) => {
     const around = values.subarray(Math.max(i - SMOOTH, 0), i + SMOOTH + 1);

@@ -1,4 +1,4 @@
-// What happens, in words: for those who do not see the canvases, and for everybody below them.
+// What happens, in words: for those who do not see the canvases, and below them for everybody.
 
 /**
  * @typedef {import("./run.js").Run} Run
@@ -10,7 +10,7 @@ export function percent(share, digits = 1) {
   return `${(100 * share).toFixed(digits)} %`;
 }
 
-/** With three digits that count, and the minus that is as wide as they. @param {number} x */
+/** With about three significant digits, and a minus sign as wide as a digit. @param {number} x */
 export function short(x) {
   if (!Number.isFinite(x)) return "–";
   const size = Math.abs(x);
@@ -23,10 +23,10 @@ export function clock({ steps, epoch }) {
   return `Step ${steps.toLocaleString("en")}, epoch ${epoch.toFixed(1)}`;
 }
 
-/** How many points lie on the right side. @param {Run} run */
+/** How many points are classified correctly. @param {Run} run */
 export function verdict({ data, accuracy }) {
   if (!data.count) return "no points";
-  return `${Math.round(accuracy * data.count)} of ${data.count} points right`;
+  return `${Math.round(accuracy * data.count)} of ${data.count} points correct`;
 }
 
 /** A sentence or two about a run. @param {Run} run */
@@ -35,7 +35,7 @@ export function summary(run) {
   const ratios = run.flipRatios();
   const recent = ratios.subarray(-20);
   const mean = recent.reduce((sum, ratio) => sum + ratio, 0) / Math.max(recent.length, 1);
-  const flips = run.binaryWeights ? `; lately ${percent(mean)} of the weights flipped in a step` : "";
+  const flips = run.binaryWeights ? `; recently ${percent(mean)} of the weights flipped per step` : "";
   return `${clock(run)}: ${verdict(run)}, loss ${short(run.loss)}${flips}.`;
 }
 
@@ -50,10 +50,10 @@ export function weightName({ network }, number) {
   return `${layer > 0 && network.layers.length > 2 ? `layer ${layer}, ` : ""}${from} → ${to}`;
 }
 
-/** What the network says of a place. @param {Run} run @param {[number, number]} place */
+/** The network's answer at a place. @param {Run} run @param {[number, number]} place */
 export function judgement({ network }, place) {
   const [minus, plus] = network.forward(Float64Array.from(place), 1);
   const share = 1 / (1 + Math.exp(-Math.abs(plus - minus)));
   const [x, y] = place.map(short);
-  return `At ${x} and ${y} the network says ${plus > minus ? "+" : "−"}, with ${percent(share, 0)}.`;
+  return `At ${x} and ${y} the network answers ${plus > minus ? "+" : "−"}, with ${percent(share, 0)}.`;
 }
