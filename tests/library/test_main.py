@@ -13,7 +13,7 @@ import bnn_tutorial as bnn
 from bnn_tutorial.__main__ import main
 
 ROOT = Path(bnn.__file__).parents[1]
-COMMANDS = [path for path in (ROOT / "bnn_tutorial").rglob("*.py") if "ArgumentParser(" in path.read_text()]
+COMMANDS = [path for path in (ROOT / "bnn_tutorial").rglob("*.py") if "def main(" in path.read_text()]
 
 
 def test_command_prints_the_table_beside_benders_and_saves_the_plots(tmp_path, capsys):
