@@ -1,6 +1,6 @@
 // What is wider than the window scrolls on its own. Keyboard users must be able to focus and scroll it.
 /** @returns {NodeListOf<HTMLElement>} */
-const wideOnes = () => document.querySelectorAll(".table, .formula, .md-typeset__scrollwrap");
+const wideOnes = () => document.querySelectorAll(".table, .formula, .md-typeset__scrollwrap:not(.table *)");
 
 /** @param {HTMLElement} element */
 function makeReachable(element) {

@@ -10,13 +10,15 @@ NOTEBOOK = "notebooks/01_binary_neural_network/"
 
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+CONTRAST = {"runOnly": ["color-contrast"]}
+WITHOUT_CONTRAST = {"runOnly": RULES, "rules": {"color-contrast": {"enabled": False}}}
 ALL_KINDS = ["", NOTEBOOK, "faq/", "api/ste/", "playground/"]  # a page of each kind
 
 
 @pytest.fixture(scope="module", params=[PHONE, DESKTOP], ids=["phone", "desktop"])
 def walk(browser, server, pages, request):
     """What is wrong with any page on a screen, by kind; each page is loaded once."""
-    wrong = {"silence": [], "width": [], "accessibility": []}
+    wrong = {"silence": [], "width": []}
     context = browser.new_context(base_url=server, viewport=request.param, reduced_motion="reduce")
     page, silence = context.new_page(), wrong["silence"]
     page.on("console", lambda message: silence.append(message.text) if message.type in ("error", "warning") else None)
@@ -27,8 +29,6 @@ def walk(browser, server, pages, request):
         page.goto(address)
         width = page.evaluate("document.documentElement.scrollWidth")
         wrong["width"] += [(address, width)] if width != request.param["width"] else []
-        faults = axe_faults(page, {"runOnly": RULES, "rules": {"color-contrast": {"enabled": False}}})
-        wrong["accessibility"] += [(address, *fault) for fault in faults]
     page.wait_for_load_state("networkidle")
     context.close()
     return wrong
@@ -52,27 +52,29 @@ def test_every_page_fits_its_screen(walk):
     assert walk["width"] == []
 
 
-def test_no_page_has_a_fault_of_accessibility(walk):
-    assert walk["accessibility"] == []
+@pytest.mark.parametrize("size", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)])
+def test_no_page_of_a_kind_has_a_fault_of_accessibility(page, size):
+    assert faults_of(page, ALL_KINDS, WITHOUT_CONTRAST) == []
 
 
 # Contrast, the slowest of axe's rules by far, does not depend on the width.
 @pytest.mark.parametrize(("size", "scheme"), VIEWS[2:])
 def test_a_page_of_each_kind_has_contrast(page, size, scheme):
-    assert without_contrast(page, ALL_KINDS) == []
+    assert faults_of(page, ALL_KINDS, CONTRAST) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "scheme"), VIEWS[2:])
-def test_every_page_has_contrast(page, pages, size, scheme):
-    assert without_contrast(page, pages) == []
+@pytest.mark.parametrize("rules", [WITHOUT_CONTRAST, CONTRAST], ids=["all but contrast", "contrast"])
+@pytest.mark.parametrize(("size", "scheme"), VIEWS[1:3])
+def test_no_page_has_a_fault_of_accessibility(page, pages, rules, size, scheme):
+    assert faults_of(page, pages, rules) == []
 
 
-def without_contrast(page, addresses):
+def faults_of(page, addresses, rules):
     faults = []
     for address in addresses:
         page.goto(address)
-        faults += [(address, *fault) for fault in axe_faults(page, {"runOnly": ["color-contrast"]})]
+        faults += [(address, *fault) for fault in axe_faults(page, rules)]
     return faults
 
 
