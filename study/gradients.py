@@ -110,7 +110,7 @@ def _row(name: str, gradients: Tensor, p: Tensor, exact: Tensor) -> pd.DataFrame
 
 
 def plot_quality(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """A dot for each network, a diamond for the median: one column of `quality` on each of four axes."""
+    """A tick for each network, a diamond for the median: one column of `quality` on each of four axes."""
     names = table["estimator"].unique()[::-1]
     for ax, column in zip(axes, table.columns[1:], strict=True):
         for y, name in enumerate(names):

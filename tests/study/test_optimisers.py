@@ -41,7 +41,7 @@ def test_the_mirror_becomes_steeper_and_passes_its_gradient_on(generator):
 def test_both_train_a_network_that_is_binary_when_it_is_evaluated(forward_map, optimizer, subset, generator):
     config = bnn.TrainConfig(epochs=2, learning_rate=0.01, optimizer=optimizer, device="cpu")
     history, model = bnn.train(config, subset, small(forward_map, generator), progress=False)
-    assert history["acc_test"].iloc[-1] > 0.3  # a tenth would be chance
+    assert history["acc_test"].iloc[-1] > 0.5  # a tenth would be chance
     with bnn.eval_mode(model):
         outputs = model[0].forward_map(model[0], torch.eye(784))
     assert torch.equal(outputs.abs(), torch.ones_like(outputs))
