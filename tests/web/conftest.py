@@ -12,6 +12,8 @@ from playwright.sync_api import sync_playwright
 from screens import DESKTOP
 from sites import ADDRESS, ROOT, strict_build
 
+# The headless shell comes first: the whole browser makes a window of its own for each test, which takes as long as a page.
+BROWSERS = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 SOURCES = [ROOT / name for name in ("docs", "notebooks", "bnn_tutorial", "tools", "mkdocs.yml")]
@@ -67,7 +69,7 @@ def server(site):
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None and "CI" in os.environ:
         pytest.fail("no browser was found: install chromium")
     if found is None:
