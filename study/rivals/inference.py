@@ -1,14 +1,19 @@
 """One-bit products and packed networks against float32 and int8, as ratios measured in the same run.
 
 The rivals have the same number of threads, and their weights in the layout that suits them best. For float32, the
-fastest of PyTorch, NumPy and ONNX Runtime counts. For int8, it is `torch._int_mm` in the product, and ONNX Runtime's
-network in the whole network (see `int8`). The contestants take turns. Each ratio is the median of the ratios of all
-rounds. The last lines compare the products with a limit: one instruction of this machine's widest kind per cycle.
+fastest of PyTorch, NumPy and ONNX Runtime counts. For int8, the faster of ONNX Runtime and of oneDNN through PyTorch
+counts (see `int8`). The contestants take turns. Each ratio is the median of the ratios of all rounds. The last lines
+compare the products with a limit: one instruction of this machine's widest kind per cycle.
+
+What decides most is which instructions the processor has for bytes. `--store` writes this machine's rows into
+`inference.csv`, beside those of others. oneDNN can be held to older instructions by its own variable,
+ONEDNN_MAX_CPU_ISA (AVX2, AVX512_CORE, AVX512_CORE_VNNI, AVX512_CORE_AMX). ONNX Runtime cannot.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -18,6 +23,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import onnxruntime
+import pandas as pd
 import torch
 from llvmlite import binding
 from threadpoolctl import threadpool_limits
@@ -26,8 +32,9 @@ import bnn_tutorial as bnn
 from bnn_tutorial import packed
 from bnn_tutorial.packed import kernels
 
-from .int8 import to_float32, to_int8
+from .int8 import integer_product, to_float32, to_int8, to_onednn
 
+RESULTS = Path(__file__).parents[1] / "results" / "inference.csv"
 RANDOM = np.random.default_rng(0)
 PRODUCT, SINGLE = "product 10,000 x 1,024 x 1,024", "product 1 x 4,096 x 4,096"
 PIXELS = "product of pixels 10,000 x 784 x 300"
@@ -65,14 +72,19 @@ def product(rows: int, width: int, neurons: int) -> tuple[Callable, dict[str, Ca
     x_int8, w_int8 = x_torch.to(torch.int8), w_torch.to(torch.int8)
     w_int8_columns = w_int8.T.contiguous()
     out_int8 = torch.empty(out.shape, dtype=torch.int32)
+    session, octets = integer_product(w_int8, _options()), (x + 1).astype(np.uint8)
     return lambda: kernels.spread(tiled, words, 512), {
         "PyTorch": lambda: torch.mm(x_torch, w_torch.T, out=out_torch),
         "PyTorch, transposed": lambda: torch.mm(x_torch, w_columns, out=out_torch),
         "NumPy": lambda: np.matmul(x, w.T, out=out),
         "NumPy, transposed": lambda: np.matmul(x, x_columns, out=out),
-        "int8, PyTorch": lambda: torch._int_mm(x_int8, w_int8.T, out=out_int8),
-        "int8, PyTorch, transposed": lambda: torch._int_mm(x_int8, w_int8_columns, out=out_int8),
-    }
+        "int8, ONNX Runtime": lambda: session.run(None, {"x": octets}),
+    } | of_onednn(
+        {
+            "int8, oneDNN": lambda: torch._int_mm(x_int8, w_int8.T, out=out_int8),
+            "int8, oneDNN, transposed": lambda: torch._int_mm(x_int8, w_int8_columns, out=out_int8),
+        }
+    )
 
 
 def pixel_product(rows: int, width: int, neurons: int) -> tuple[Callable, dict[str, Callable]]:
@@ -81,23 +93,32 @@ def pixel_product(rows: int, width: int, neurons: int) -> tuple[Callable, dict[s
     weights = RANDOM.choice(np.array([-1, 1], np.int8), (neurons, width))
     ours, x = kernels.ByteProducts(weights.astype(np.int16), of_bytes=True), torch.from_numpy(pixels)
     x_float, x_int8, w = x.float(), x.to(torch.int8), torch.from_numpy(weights)
-    w_float, w_int8 = w.float().T.contiguous(), w.T.contiguous()
+    w_float, w_int8, session = w.float().T.contiguous(), w.T.contiguous(), integer_product(w, _options())
     return lambda: kernels.spread(ours, pixels, 512), {
         "PyTorch": lambda: x_float @ w_float,
-        "int8, PyTorch": lambda: torch._int_mm(x_int8, w_int8),
-    }
+        "int8, ONNX Runtime": lambda: session.run(None, {"x": pixels}),
+    } | of_onednn({"int8, oneDNN": lambda: torch._int_mm(x_int8, w_int8)})
 
 
-def onnx_sessions(threads: int) -> dict[str, onnxruntime.InferenceSession]:
-    """784-300-100-10 with ReLU: float weights, and 8-bit weights and activations."""
+def of_onednn(peers: dict[str, Callable]) -> dict[str, Callable]:
+    """None without VNNI: PyTorch's product of bytes is a plain loop there, 20 times as slow as ONNX Runtime's."""
+    return peers if torch.cpu._is_vnni_supported() else {}
+
+
+def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = torch.get_num_threads()
+    return options
+
+
+def onnx_sessions() -> dict[str, onnxruntime.InferenceSession]:
+    """784-300-100-10 with ReLU: float weights, and 8-bit weights and activations."""
     pixels = torch.from_numpy(RANDOM.integers(0, 256, (1000, 784)).astype(np.uint8))
     with tempfile.TemporaryDirectory() as folder:
         float32, int8 = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         to_float32(bnn.binary_mlp(activation=torch.relu, forward_map=bnn.linear), float32)
         to_int8(float32, int8, pixels)
-        return {path.stem: onnxruntime.InferenceSession(path, options) for path in (float32, int8)}
+        return {path.stem: onnxruntime.InferenceSession(path, _options()) for path in (float32, int8)}
 
 
 def network(images: int, binary_input: bool, onnx: dict) -> tuple[Callable, dict[str, Callable]]:
@@ -113,6 +134,7 @@ def network(images: int, binary_input: bool, onnx: dict) -> tuple[Callable, dict
     biases = [np.zeros(len(w), np.float32) for w in weights]
     w_torch, b_torch = ([torch.from_numpy(array) for array in arrays] for arrays in (weights, biases))
     pixels_torch = torch.from_numpy(pixels)
+    with_onednn = to_onednn([*zip(w_torch, b_torch, strict=True)], pixels_torch[:1000])
 
     def with_numpy():
         x = np.sign(pixels.astype(np.float32) - 127.5) if binary_input else pixels.astype(np.float32)
@@ -134,7 +156,7 @@ def network(images: int, binary_input: bool, onnx: dict) -> tuple[Callable, dict
         return onnx["int8"].run(None, {"pixels_quantized": pixels})[0].argmax(axis=1)
 
     peers = {"PyTorch": with_torch, "NumPy": with_numpy, "ONNX Runtime": with_onnx, "int8, ONNX Runtime": with_int8}
-    return lambda: ours.predict(pixels), peers
+    return lambda: ours.predict(pixels), peers | {"int8, oneDNN": lambda: with_onednn(pixels_torch)}
 
 
 @numba.njit
@@ -157,19 +179,37 @@ def cycles_per_second() -> float:
 def widest() -> tuple[tuple[int, str], tuple[int, str]]:
     """How many bits this machine's widest instruction counts, and how many pairs of bytes another multiplies."""
     features = binding.get_host_cpu_features()
-    bits = (512, "AVX-512 VPOPCNTDQ") if features.get("avx512vpopcntdq") else (64, "POPCNT")
+    # Without it, LLVM looks up the ones of half a byte in a register, 32 bytes at a time: some seven instructions.
+    bits = (512, "AVX-512 VPOPCNTDQ") if features.get("avx512vpopcntdq") else (256, "VPSHUFB")
     return bits, (64, "AVX-512 VNNI") if features.get("avx512vnni") else (16, "multiplication of 16 bytes")
+
+
+def instructions() -> str:
+    """What this machine has for products of bytes, by name, as far as oneDNN is allowed to know."""
+    features, limit = binding.get_host_cpu_features(), os.environ.get("ONEDNN_MAX_CPU_ISA")
+    kinds = {"amx-int8": "AMX", "avx512vnni": "VNNI", "avxvnni": "AVX-VNNI", "avx2": "AVX2", "dotprod": "Arm's SDOT"}
+    found = next((name for feature, name in kinds.items() if features.get(feature)), "none of these")
+    return f"{found}, oneDNN limited to {limit}" if limit else found
+
+
+def store(rows: list[dict]) -> None:
+    """In place of what the table had of this processor, under the same limit."""
+    new = pd.DataFrame(rows)
+    old = pd.read_csv(RESULTS) if RESULTS.exists() else new[:0]
+    same = [(old[key] == new[key][0]) for key in ("processor", "instructions", "threads")]
+    pd.concat([old[~np.logical_and.reduce(same)], new]).to_csv(RESULTS, index=False)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=21, help="turns that each contestant takes (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of all (%(default)s)")
+    parser.add_argument("--store", action="store_true", help=f"write the rows into {RESULTS.name}")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     numba.set_num_threads(options.threads)
 
-    onnx = onnx_sessions(options.threads)
+    onnx = onnx_sessions()
     cases = {
         PRODUCT: (product(10_000, 1024, 1024), 1, 15),
         SINGLE: (product(1, 4096, 4096), 20, 50),
@@ -180,7 +220,8 @@ def main() -> None:
         "784-300-100-10, one image of 1-bit pixels": (network(1, True, onnx), 200, 2),
     }
     print(f"One-bit inference against float32 and int8, {options.threads} threads, {binding.get_host_cpu_name()}:")
-    seconds = {}
+    seconds, rows = {}, []
+    machine = {"processor": binding.get_host_cpu_name(), "instructions": instructions(), "threads": options.threads}
     with threadpool_limits(options.threads):
         for name, ((ours, peers), repeat, goal) in cases.items():
             seconds[name], ratios = compare(ours, peers, options.rounds, repeat)
@@ -188,6 +229,10 @@ def main() -> None:
             reach = "" if goal is None else f" (to reach: {goal})"
             print(f"  {name:46} {seconds[name] * 1e6:10.1f} µs, {float32[0]:5.1f} times {float32[1]}{reach}")
             print(f"  {'':46} {'':14} {int8[0]:5.1f} times {int8[1]}")
+            times = {"float32": round(float32[0], 2), "int8": round(int8[0], 2), "int8_by": int8[1].split(", ")[1]}
+            rows.append(machine | {"what": name, "microseconds": round(seconds[name] * 1e6, 1)} | times)
+    if options.store:
+        store(rows)
     cycles = cycles_per_second() * options.threads
     (bits, of_bits), (macs, of_bytes) = widest()
     a_cycle = 10_000 * 1024**2 / seconds[PRODUCT] / cycles

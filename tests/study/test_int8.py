@@ -10,7 +10,7 @@ from datasets import first
 
 import bnn_tutorial as bnn
 from study.controls import int8
-from study.rivals.int8 import to_float32, to_int8
+from study.rivals.int8 import LARGEST, integer_product, to_float32, to_int8, to_onednn
 
 pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")  # of PyTorch's exporter
 
@@ -53,3 +53,23 @@ def test_int8_is_scored_on_the_test_images(trained):
     data, model = trained
     _, accuracy = bnn.evaluate(model, data.test_images, data.test_labels)
     assert int8(model, data)["acc_int8"] == pytest.approx(accuracy, abs=0.02)
+
+
+def test_onednn_names_the_classes_of_the_float_network(trained):
+    data, model = trained
+    with bnn.eval_mode(model):
+        w = [layer.norm.weight / (layer.norm.running_var + layer.norm.eps).sqrt() for layer in model]
+        layers = [
+            (s[:, None] * layer.weight, layer.norm.bias - s * layer.norm.running_mean)
+            for s, layer in zip(w, model, strict=True)
+        ]
+        expected = model(bnn.scale_pixels(data.test_images)).argmax(dim=1)
+        found = to_onednn(layers, data.train_images[:1000])(data.test_images)
+    assert (found == expected).float().mean() > 0.97
+
+
+def test_integer_product_is_exact():
+    random = np.random.default_rng(0)
+    x, w = random.integers(0, 256, (5, 70), dtype=np.uint8), random.integers(-LARGEST, LARGEST, (3, 70), dtype=np.int8)
+    (y,) = integer_product(torch.from_numpy(w), onnxruntime.SessionOptions()).run(None, {"x": x})
+    assert (y == (x.astype(int) - 1) @ w.T.astype(int)).all()
