@@ -4,7 +4,8 @@ const wideOnes = () => document.querySelectorAll(".table, .formula, .md-typeset_
 
 /** @param {HTMLElement} element */
 function makeReachable(element) {
-  if (element.scrollWidth > element.clientWidth) element.tabIndex = 0;
+  const isScrolled = getComputedStyle(element).overflowX !== "visible"; // else what is around it scrolls
+  if (isScrolled && element.scrollWidth > element.clientWidth) element.tabIndex = 0;
   else element.removeAttribute("tabindex");
 }
 
