@@ -12,6 +12,7 @@ from datasets import first
 import bnn_tutorial as bnn
 from study import runner, worth
 from study.images import PIXELS, fewer_pixels, images
+from study.recipes import TEN_EPOCHS, changed
 from study.runner import Table
 from study.together import train_together
 
@@ -96,6 +97,17 @@ def test_networks_side_by_side_are_trained_as_one_by_one(kind, full):
         for layer, same in zip(model, alone, strict=True):
             for name in ("weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"):
                 torch.testing.assert_close(attrgetter(name)(layer), attrgetter(name)(same), atol=1e-4, rtol=1e-3)
+
+
+def test_networks_that_take_pixels_as_bits_are_trained_side_by_side(full):
+    data = fewer_pixels(first(full, 200, 100), "7x7")
+    recipe = changed(TEN_EPOCHS, epochs=1, network={"widths": (49, 5, 10), "binary_input": True})
+    model = recipe.build(generator=torch.Generator().manual_seed(0))
+    train_together([model], [recipe.config.learning_rate], [0], data, epochs=1)
+    _, alone = recipe.train(0, data, progress=False)
+    varied = (data.train_images > 127).float().std(dim=0) > 0  # the others' gradients are rounding, which Adam blows up
+    torch.testing.assert_close(model[1].weight[:, varied], alone[1].weight[:, varied], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(model[2].weight, alone[2].weight, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.slow

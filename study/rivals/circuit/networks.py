@@ -1,13 +1,14 @@
 """Whole networks of equal accuracy as circuits: `python -m study.rivals.circuit.networks`.
 
 A neuron of bits does less than one of 8 bits, so networks are compared that recognise equally much. The images are
-the middle 20x20 pixels and means of four, so that every network can be synthesised whole. The reference is 100-32-10 of
-bits, with pixels of one bit. A rival sees pixels of 8 bits, has activations of 8 bits and weights of 1, 4 or 8, and of
-its widths the smallest is taken that reaches the reference's interval on held-out images. Then all are trained on the
-whole training set, three seeds, and the first seed's network is synthesised in look-up tables of four inputs, weights
-fixed.
+the middle 20x20 pixels and means of four, so that every network can be synthesised whole: 100 pixels, one hidden layer,
+ten classes. A kind is named by its inputs x weights: pixels of one or of eight bits; hidden activations of one bit for
+"1 x 1", of eight for all others; weights of 1, 4 or 8 bits. Each kind chooses its learning rate on held-out images,
+three seeds. Then it trains in several widths on the whole training set, five seeds, and the first seed's network is
+synthesised, weights fixed: in look-up tables of four inputs, and in the cells of an iCE40, where all but "1 x 1" add by
+carry chains (see `chains`).
 
-Writes `circuit_choices.csv` and `circuit_networks.csv`. A quarter of an hour on one core.
+Writes `circuit_choices.csv` and `circuit_networks.csv`. Half an hour on one core.
 """
 
 from __future__ import annotations
@@ -25,73 +26,102 @@ from study.images import images
 from study.recipes import TEN_EPOCHS, Recipe, changed
 from study.runner import Table
 from study.statistics import half_width
+from study.together import train_together
 
+from . import chains
 from .synthesis import cells
 
 RESULTS = Path(__file__).parents[2] / "results" / "circuit_networks.csv"
 CHOICES = RESULTS.with_name("circuit_choices.csv")
+CODES, FOUR_BITS = {"activation": bnn.quantised_relu}, {"forward_map": partial(bnn.quantised_linear, bits=4)}
 KINDS = {
     "1 x 1": {"binary_input": True},
-    "8 x 1": {"activation": bnn.quantised_relu},
-    "8 x 4": {"activation": bnn.quantised_relu, "forward_map": partial(bnn.quantised_linear, bits=4)},
-    "8 x 8": {"activation": bnn.quantised_relu, "forward_map": bnn.quantised_linear},
+    "1 x 4": {"binary_input": True} | CODES | FOUR_BITS,
+    "8 x 1": CODES,
+    "8 x 4": CODES | FOUR_BITS,
+    "8 x 8": CODES | {"forward_map": bnn.quantised_linear},
 }
-REFERENCE = "1 x 1, 32 hidden"
-HIDDEN = (3, 4, 5, 6, 8, 12, 16)
-CANDIDATES = {f"{kind}, {n} hidden": (kind, n) for n in HIDDEN for kind in list(KINDS)[1:]}
+WIDTHS = {
+    "1 x 1": (16, 32, 64, 128),
+    "1 x 4": (4, 6, 8, 12),
+    "8 x 1": (8, 10, 12, 16),
+    "8 x 4": (3, 4, 5, 6, 8),
+    "8 x 8": (3, 4, 5, 6),
+}
+RATES, CHOICE_SEEDS, SEEDS = (0.003, 0.01, 0.03), 3, 5
 
 
-def recipe(kind: str, hidden: int) -> Recipe:
-    start = changed(TEN_EPOCHS, batch_size=256, learning_rate=0.01)
+def named(kind: str, hidden: int) -> str:
+    return f"{kind}, {hidden} hidden"
+
+
+REFERENCE = named("1 x 1", 32)
+
+
+def recipe(kind: str, hidden: int, rate: float) -> Recipe:
+    start = changed(TEN_EPOCHS, batch_size=256, learning_rate=rate)
     return changed(start, network=KINDS[kind] | {"widths": (100, hidden, 10)})._replace(data="MNIST, 10x10")
 
 
-def train(table: Table, name: str, seed: int, chosen: Recipe, held_out: bool) -> torch.nn.Module | None:
-    """Train a run that the table lacks, and add it."""
-    if (name, seed) in table:
-        return None
-    data = images(chosen.data, held_out)
-    history, model = chosen.train(seed, data, progress=False)
-    row = history.drop(columns="seconds").round(4).to_dict("records")[-1]
-    if not held_out and seed == 0:
-        row |= synthesised(model)
-    table.add(name, seed, row, chosen)
-    print(name, seed, row, flush=True)
-    return model
+def chosen_rate(kind: str, choices: Table) -> float:
+    """The best on held-out images."""
+    return max(RATES, key=lambda rate: sum(choices[f"{kind}, rate {rate}", seed] for seed in range(CHOICE_SEEDS)))
 
 
-def synthesised(model: torch.nn.Module) -> dict[str, int]:
+def train_missing(table: Table, recipes: dict[str, Recipe], seeds: int, held_out: bool) -> None:
+    """Train side by side the recipes that have no rows, which may differ in the rate; see what a result needs."""
+    runs = [(name, seed, chosen) for name, chosen in recipes.items() for seed in range(seeds)]
+    runs = [(name, seed, chosen) for name, seed, chosen in runs if (name, seed) not in table]
+    if not runs:
+        return
+    _, order, recipes_of = zip(*runs, strict=True)
+    models = [r.build(generator=torch.Generator().manual_seed(seed)) for r, seed in zip(recipes_of, order, strict=True)]
+    config, data = recipes_of[0].config, images(recipes_of[0].data, held_out)
+    rates = [r.config.learning_rate for r in recipes_of]
+    train_together(models, rates, order, data, config.epochs, batch_size=config.batch_size)
+    for (name, seed, chosen), model in zip(runs, models, strict=True):
+        loss, accuracy = bnn.evaluate(model.eval(), data.test_images, data.test_labels)
+        row = {"epoch": config.epochs, "loss_test": round(loss, 4), "acc_test": round(accuracy, 4), "data": data.name}
+        table.add(name, seed, row | (synthesised(model) if not held_out and seed == 0 else {}), chosen)
+        print(name, seed, row, flush=True)
+
+
+def synthesised(model: torch.nn.Sequential) -> dict[str, int]:
     """What the network needs, all at once."""
+    network = packed.PackedNetwork.from_model(model)
+    of_bits = network.layers[0].activation == "sign"
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.v"
-        verilog.to_verilog(packed.PackedNetwork.from_model(model.eval()), path)
-        return cells(path, "network", "LUT4")
+        verilog.to_verilog(network, path)
+        found = cells(path, "network", "LUT4")
+        if not of_bits:
+            chains.to_verilog(network, path)
+        chip = cells(path, "network", "iCE40", chains=not of_bits)
+    return found | {f"iCE40 {kind}": chip[kind] for kind in ("LUT", "carry")}
 
 
-def smallest(table: Table) -> list[str]:
-    """Of each kind the network with the fewest hidden neurons that reaches the reference's interval."""
-    scores = [100 * table[REFERENCE, seed] for seed in range(3)]
-    least = sum(scores) / 3 - half_width(scores)
-    reach = [name for name in CANDIDATES if (name, 0) in table and 100 * table[name, 0] >= least]
-    return [next(name for name in reach if name.startswith(kind)) for kind in list(KINDS)[1:]]
+def smallest(table: Table, reference: str = REFERENCE) -> dict[str, int]:
+    """Of each other kind the fewest hidden neurons whose mean reaches the reference's interval, if any do."""
+
+    def scores(name: str) -> list[float]:
+        return [100 * table[name, seed] for seed in range(SEEDS)]
+
+    own, found = scores(reference), {}
+    least = sum(own) / SEEDS - half_width(own)
+    for kind in list(KINDS)[1:]:
+        reach = [n for n in WIDTHS[kind] if sum(scores(named(kind, n))) / SEEDS >= least]
+        found |= {kind: reach[0]} if reach else {}
+    return found
 
 
 def main() -> None:
     choices, results = Table(CHOICES), Table(RESULTS)
-    for seed in range(3):
-        train(choices, REFERENCE, seed, recipe("1 x 1", 32), held_out=True)
-    least = [100 * choices[REFERENCE, seed] for seed in range(3)]
-    least = sum(least) / 3 - half_width(least)
-    for kind in list(KINDS)[1:]:
-        for hidden in HIDDEN:
-            name = f"{kind}, {hidden} hidden"
-            train(choices, name, 0, recipe(kind, hidden), held_out=True)
-            if 100 * choices[name, 0] >= least:
-                break
-    for seed in range(3):
-        for name in [REFERENCE, *smallest(choices)]:
-            kind, hidden = CANDIDATES.get(name, ("1 x 1", 32))
-            train(results, name, seed, recipe(kind, hidden), held_out=False)
+    for kind, widths in WIDTHS.items():
+        tried = {f"{kind}, rate {rate}": recipe(kind, widths[1], rate) for rate in RATES}
+        train_missing(choices, tried, CHOICE_SEEDS, held_out=True)
+        rate = chosen_rate(kind, choices)
+        for hidden in widths:
+            train_missing(results, {named(kind, hidden): recipe(kind, hidden, rate)}, SEEDS, held_out=False)
 
 
 if __name__ == "__main__":
