@@ -64,9 +64,8 @@ def train_together(
                 x = augment(x.flatten(0, 1)).view_as(x)
             leaves = [kept(w, forward_map).requires_grad_() for w in weights]
             leaves += [p.detach().requires_grad_() for p in shifts]
-            loss = F.cross_entropy(
-                _forward(before(x).mT, leaves, norms, models), data.train_labels[batch], reduction="sum"
-            )
+            logits = _forward(before(x).mT, leaves, norms, models)
+            loss = F.cross_entropy(logits, data.train_labels[batch], reduction="sum")
             for move, gradient in zip(moves, torch.autograd.grad(loss / batch.shape[1], leaves), strict=True):
                 move.grad = gradient
             adam.step()
