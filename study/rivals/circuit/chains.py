@@ -15,7 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 from unittest.mock import patch
 
-from bnn_tutorial.export import verilog
+from bnn_tutorial.export import adders, verilog
 from bnn_tutorial.packed import PackedNetwork
 
 ADDER = """
@@ -28,7 +28,7 @@ ZERO = "1'b0"
 
 def to_verilog(network: PackedNetwork, path: Path) -> None:
     """The exporter's circuit, all at once, with other adders."""
-    with patch.object(verilog, "add_up", add_up):
+    with patch.object(verilog, "add_up", add_up), patch.object(adders, "add_up", add_up):
         verilog.to_verilog(network, path)
     path.write_text(path.read_text() + ADDER)
 
