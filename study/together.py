@@ -41,6 +41,9 @@ def train_together(
 
     The gradient for what a forward map keeps is used for the latent weights: the straight-through estimator.
     """
+    before = nn.Identity()
+    if isinstance(models[0][0], bnn.BinaryInput):
+        before, models = models[0][0], [model[1:] for model in models]
     layers = list(zip(*models, strict=True))  # of the same place in all networks
     forward_map = layers[0][0].forward_map
     weights = [torch.stack([layer.weight.detach() for layer in same]) for same in layers]
@@ -61,7 +64,8 @@ def train_together(
                 x = augment(x.flatten(0, 1)).view_as(x)
             leaves = [kept(w, forward_map).requires_grad_() for w in weights]
             leaves += [p.detach().requires_grad_() for p in shifts]
-            loss = F.cross_entropy(_forward(x.mT, leaves, norms, models), data.train_labels[batch], reduction="sum")
+            logits = _forward(before(x).mT, leaves, norms, models)
+            loss = F.cross_entropy(logits, data.train_labels[batch], reduction="sum")
             for move, gradient in zip(moves, torch.autograd.grad(loss / batch.shape[1], leaves), strict=True):
                 move.grad = gradient
             adam.step()

@@ -1,8 +1,8 @@
 """Networks on chips that one can buy, placed and routed: `python -m study.rivals.circuit.chips`.
 
 The clock is nextpnr's estimate for one seed. All pixels of an image go through the pins of a chip, a few at each clock,
-and that alone may limit how many images there are a second. Two networks of bits are trained here, ten epochs, one
-seed; their rivals are those of `networks`.
+and that alone may limit how many images there are a second. The networks, and the rivals that recognise as much, are
+those of `networks`, which has to run before; one seed.
 
 Writes `circuit_chips.csv`, and where the cells of the first network lie in `circuit_floor.csv`.
 """
@@ -21,8 +21,9 @@ from bnn_tutorial import packed
 from bnn_tutorial.export.verilog import to_verilog
 from study.images import images
 from study.recipes import Recipe, changed
+from study.runner import Table
 
-from . import networks
+from . import chains, networks
 from .place import CHIPS, frame, place
 
 RESULTS = Path(__file__).parents[2] / "results" / "circuit_chips.csv"
@@ -33,25 +34,29 @@ class Job(NamedTuple):
     """A network and how it comes to its pixels: `pins` wires at a clock all at once, or `at_once` of `to_verilog`."""
 
     recipe: Recipe | None
-    pins: int | None
-    at_once: int | None
-    chips: tuple[str, ...]
+    pins: int | None = None
+    at_once: int | None = None
+    chains: bool = False
 
 
-SMALL_FIRST = "iCE40 UP5K", "ECP5 25F"
-BITS = changed(networks.recipe("1 x 1", 32), network={"widths": (784, 64, 10)})._replace(data="MNIST")
-JOBS = {
-    "100-32-10, 1 x 1": Job(networks.recipe("1 x 1", 32), 4, None, SMALL_FIRST),
-    "784-64-10, 1 x 1, weights in block RAM": Job(BITS, None, 112, SMALL_FIRST[:1]),
-    "784-300-100-10, 8 x 1, weights in block RAM": Job(None, None, 98, SMALL_FIRST[1:]),
-}
+ON = "iCE40 UP5K", "ECP5 25F"
+FIRST = "100-32-10, 1 x 1"
 
 
-def rivals() -> dict[str, Job]:
-    """The networks of 8-bit activations that recognise as much as the first."""
-    table = networks.Table(networks.CHOICES)
-    chosen = {name: networks.CANDIDATES[name] for name in networks.smallest(table)}
-    return {f"100-{n}-10, {kind}": Job(networks.recipe(kind, n), 32, None, SMALL_FIRST) for kind, n in chosen.values()}
+def jobs() -> dict[str, Job]:
+    """The reference of `networks` and the rivals that recognise as much; networks with their weights in block RAM."""
+    choices, results = Table(networks.CHOICES), Table(networks.RESULTS)
+    equal = {"1 x 1": 32} | networks.smallest(results)
+    small = {kind: networks.recipe(kind, n, networks.chosen_rate(kind, choices)) for kind, n in equal.items()}
+    wired = {
+        f"100-{n}-10, {kind}": Job(small[kind], pins=4 * int(kind[0]), chains=kind != "1 x 1")
+        for kind, n in equal.items()
+    }
+    bits = changed(small["1 x 1"], network={"widths": (784, 64, 10)})._replace(data="MNIST")
+    return wired | {
+        "784-64-10, 1 x 1, weights in block RAM": Job(bits, at_once=112),
+        "784-300-100-10, 8 x 1, weights in block RAM": Job(None, at_once=98),
+    }
 
 
 def network_of(job: Job) -> tuple[packed.PackedNetwork, float]:
@@ -76,13 +81,16 @@ def row(name: str, job: Job, chip: str, network: packed.PackedNetwork, accuracy:
     wires = network.layers[0].inputs * (8 if network.pixel_threshold is None else 1)
     with TemporaryDirectory() as folder:
         path, top = Path(folder) / "network.v", "network"
-        to_verilog(network, path, job.at_once)
+        if job.chains:
+            chains.to_verilog(network, path)
+        else:
+            to_verilog(network, path, job.at_once)
         if job.pins:
             path.write_text(path.read_text() + frame("network", wires, job.pins, 4))
             top = "chip"
         try:
-            placed = place(path, top, chip)
-        except RuntimeError as error:
+            placed = place(path, top, chip, chains=job.chains)
+        except (RuntimeError, TimeoutError) as error:
             return found | {"refused": str(error)[:200]}, []
     layer = network.layers[0]
     clocks = wires / job.pins if job.pins else len(layer.levels) * -(-layer.inputs // job.at_once)
@@ -96,15 +104,15 @@ def row(name: str, job: Job, chip: str, network: packed.PackedNetwork, accuracy:
 def main() -> None:
     rows = pd.read_csv(RESULTS).to_dict("records") if RESULTS.exists() else []
     done = {(row["name"], row["chip"]) for row in rows}
-    for name, job in (JOBS | (rivals() if networks.RESULTS.exists() else {})).items():
-        todo = [chip for chip in job.chips if (name, chip) not in done]
+    for name, job in jobs().items():
+        todo = [chip for chip in ON if (name, chip) not in done]
         trained = network_of(job) if todo else ()
         for chip in todo:
             found, places = row(name, job, chip, *trained)
             print(found, flush=True)
             rows.append(found)
             pd.DataFrame(rows).to_csv(RESULTS, index=False)
-            if name == next(iter(JOBS)) and chip == SMALL_FIRST[0]:
+            if (name, chip) == (FIRST, ON[0]):
                 pd.DataFrame(places, columns=["cell", "x", "y"]).to_csv(FLOOR, index=False)
 
 

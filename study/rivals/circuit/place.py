@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from .synthesis import cells
+from .synthesis import cells, run
 
 FRAME = """
 module chip(input clk, input [{pins}-1:0] x, output [{best}-1:0] best);
@@ -31,7 +30,6 @@ class Chip(NamedTuple):
     target: str
     program: str
     options: tuple[str, ...]
-    dsp: bool = False
 
 
 CHIPS = {
@@ -54,20 +52,21 @@ def frame(name: str, wires: int, pins: int, best: int) -> str:
     return FRAME.format(name=name, wires=wires, pins=pins, best=best)
 
 
-def place(verilog: Path, top: str, chip: str, dsp: bool = False) -> Placed:
-    """Synthesise a module, and place and route it.
+def place(verilog: Path, top: str, chip: str, dsp: bool = False, chains: bool = False) -> Placed:
+    """Synthesise a module (see `cells`), and place and route it.
 
     Raises:
         RuntimeError: with nextpnr's reason, for example that the chip is too small.
+        TimeoutError: if a tool takes too long.
     """
-    target, program, options, _ = CHIPS[chip]
+    target, program, options = CHIPS[chip]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        cells(verilog, top, target, folder / "netlist.json", dsp)
+        cells(verilog, top, target, folder / "netlist.json", dsp, chains)
         written = ["--report", "report.json", "--write", "placed.json", "--seed", "1", "--freq", "50"]
-        run = f"import sys, yowasp_{program} as tool; sys.exit(tool.run_{program}(sys.argv[1:]))"
-        command = [sys.executable, "-c", run, *options, "--json", "netlist.json", *written, "--timing-allow-fail"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        code = f"import sys, yowasp_{program} as tool; sys.exit(tool.run_{program}(sys.argv[1:]))"
+        command = [sys.executable, "-c", code, *options, "--json", "netlist.json", *written, "--timing-allow-fail"]
+        done = run(command, folder)
         if done.returncode:
             raise RuntimeError("; ".join(re.findall("ERROR: (.*)", done.stderr)) or done.stderr[-1000:])
         report = json.loads((folder / "report.json").read_text())
