@@ -22,7 +22,7 @@ from .. import ste
 from ..forward_maps import conv2d, kept_weights, linear
 from ..layers import BinaryInput, GenConv2d, GenDense, QuantisedInput
 from ..packed.files import replace
-from ..packed.folding import _numbers, _of_norm, codes_of
+from ..packed.folding import _numbers, _of_norm, codes_of, require_plain
 
 DOMAIN = "qonnx.custom_op.general"
 
@@ -82,6 +82,7 @@ class _Graph:
                 raise ValueError(f"expected layers of bnn_tutorial in a Sequential, got {module}")
 
     def _layer(self, layer: GenDense | GenConv2d) -> None:
+        require_plain(f"node {len(self.nodes)}", layer)
         is_conv, kept, x = isinstance(layer, GenConv2d), kept_weights(layer), self.value
         if kept is None and layer.forward_map not in (linear, conv2d):
             raise ValueError(f"expected a forward map of weights as they are, or of few bits, got {layer.forward_map}")

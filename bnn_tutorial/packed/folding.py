@@ -276,6 +276,12 @@ def fold(model: nn.Sequential) -> Folded:
     return Folded(shape, layers, pixel_threshold, limits)
 
 
+def require_plain(name: str, layer: GenDense | GenConv2d) -> None:
+    """A `ValueError` where a subclass computes something of its own, which would be left out without a word."""
+    if type(layer).forward not in (GenDense.forward, GenConv2d.forward):
+        raise ValueError(f"{name}: expected the forward of GenDense or GenConv2d, {type(layer).__name__} has its own")
+
+
 def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, of_bytes: bool, shape: tuple | None) -> None:
     """Refuse what whole numbers would not compute, the first reason alone."""
 
@@ -283,6 +289,7 @@ def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, of_bytes: bool
         if not condition:
             raise ValueError(f"{name}: {reason}")
 
+    require_plain(name, layer)
     activation = layer.activation and ste.most_likely(layer.activation)
     is_sign, codes = getattr(activation, "func", activation) in ste.SIGNS, codes_of(layer.activation)
     require(weight_bits(layer) < 32, "its forward map keeps real weights: take one that rounds them, as binary_linear")

@@ -76,6 +76,11 @@ def test_a_pixel_on_the_threshold_is_plus_one(threshold):
     assert torch.equal(torch.arange(256) >= found, bnn.BinaryInput(threshold)(pixels) > 0)
 
 
+class WithShortcut(bnn.GenDense):
+    def forward(self, x):
+        return super().forward(x) + x[..., :2]
+
+
 def with_value(value, norm=False):
     model = bnn.binary_mlp((4, 3, 2), activation=bnn.sign_ste, normalise=norm)
     if norm:
@@ -130,6 +135,7 @@ SIGN, UNFLATTEN = {"activation": bnn.sign}, nn.Unflatten(1, (1, 2, 2))
         (with_value(torch.inf), "layer 0, .* parameters that are not finite"),
         (with_value(-1.0, norm=True), "layer 0, .* parameters that are not finite"),
         (with_value(0.0, norm=True), "layer 0, .* parameters that are not finite"),
+        (nn.Sequential(WithShortcut(4, 2)), "expected the forward of GenDense or GenConv2d, WithShortcut has its own"),
     ],
 )
 def test_a_model_that_cannot_be_packed_exactly_is_refused_with_the_reason(model, message):

@@ -98,9 +98,15 @@ def normed(norm):
     return nn.Sequential(layer)
 
 
+class WithShortcut(bnn.GenDense):
+    def forward(self, x):
+        return super().forward(x) + x[..., :2]
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (nn.Sequential(WithShortcut(4, 2)), "expected the forward of GenDense or GenConv2d, WithShortcut has its own"),
         (nn.Sequential(nn.Linear(4, 2)), "expected layers of bnn_tutorial"),
         (nn.Linear(4, 2), "expected layers of bnn_tutorial"),
         (nn.Sequential(nn.Dropout()), "a GenDense among them"),

@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from screens import DESKTOP
 from sites import ADDRESS, ROOT, strict_build
 
-# The headless shell comes first: the whole browser makes a window of its own for each test, which takes as long as a page.
+# The headless shell comes first: the whole browser opens a window for each test, which takes as long as a page.
 BROWSERS = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

@@ -102,6 +102,7 @@ def test_every_public_name_is_documented(site):
     objects = [
         getattr(module, name) for module in modules if module is not packed for name in getattr(module, "__all__", [])
     ]
+    objects += [thing for name, thing in vars(bnn).items() if not name.startswith("_")]
     functions = [item for item in objects if callable(item)]
     names = [f"{getmodule(item).__name__}.{item.__name__}" for item in functions]
     assert [name for name in names if f'id="{name}"' not in html] == []

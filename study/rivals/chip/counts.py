@@ -30,23 +30,23 @@ RIVALS = {
 }
 RIVALS |= {f"CMSIS-NN's algorithm, {'-'.join(map(str, widths))}": Cmsis(widths) for widths in (SAME, SMALL)}
 W1A8 = "1-bit weights, 8-bit activations, 784-288-96-10"
-CHIPS = {"cmsis": CORES, "int8": CORES, "dual": ("m4", "m7"), "float32": CORES}
+OURS = {"binary, 784-300-100-10": lambda: packed.load_pretrained("mnist"), W1A8: lambda: w1a8()}
 
 
 def jobs(images: int) -> Iterator[tuple]:
     for optimise, every in (("-O2", 20), ("-Os", 100)):
         for core in CORES:
-            yield "binary, 784-300-100-10", core, optimise, images // every
-            yield W1A8, core, optimise, images // every
+            for name in OURS:
+                yield name, core, optimise, images // every
     for name, rival in RIVALS.items():
-        for core in CHIPS[rival.kind]:
+        for core in ("m4", "m7") if rival.kind == "dual" else CORES:  # the others have no dual multiplication
             yield name, core, "-O2", images // {"float32": 100, "cmsis": 1000}.get(rival.kind, 5)
 
 
 def count(name: str, core: str, optimise: str, images: int) -> dict:
     """A row of the table, over so many test images at equal distances."""
     pixels = bnn.load_mnist().test_images.numpy()[:: 10_000 // images]
-    network = RIVALS.get(name) or (w1a8() if name == W1A8 else packed.load_pretrained("mnist"))
+    network = OURS[name]() if name in OURS else RIVALS[name]
     row = {"name": name, "core": core, "optimise": optimise, "images": images}
     return row | measure(network, core, optimise, pixels)
 
