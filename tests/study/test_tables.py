@@ -67,7 +67,7 @@ def test_every_run_has_its_row_and_was_computed_with_its_settings(stored):
     ("study", "name", "deviation"),
     [
         pytest.param(closing_the_gap, "tutorial", 0.008, marks=pytest.mark.slow),
-        (windows, "batch norm, scale 1, clip 1", 0.0016),
+        pytest.param(windows, "batch norm, scale 1, clip 1", 0.0016, marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

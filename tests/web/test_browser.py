@@ -15,7 +15,10 @@ WITHOUT_CONTRAST = {"runOnly": RULES, "rules": {"color-contrast": {"enabled": Fa
 ALL_KINDS = ["", NOTEBOOK, "faq/", "api/ste/", "playground/"]  # a page of each kind
 
 
-@pytest.fixture(scope="module", params=[PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(PHONE, id="phone"), pytest.param(DESKTOP, id="desktop", marks=pytest.mark.slow)],
+)
 def walk(browser, server, pages, request):
     """What is wrong with any page on a screen, by kind; each page is loaded once."""
     wrong = {"silence": [], "width": []}
@@ -58,8 +61,8 @@ def test_no_page_of_a_kind_has_a_fault_of_accessibility(page, size):
 
 
 # Contrast, the slowest of axe's rules by far, does not depend on the width.
-@pytest.mark.parametrize(("size", "scheme"), VIEWS[2:])
-def test_a_page_of_each_kind_has_contrast(page, size, scheme):
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
+def test_a_page_of_each_kind_has_contrast(page, scheme):
     assert faults_of(page, ALL_KINDS, CONTRAST) == []
 
 
@@ -156,7 +159,7 @@ def test_math_is_drawn_from_mathml(page, address):
     [
         ("batch norm threshold", "faq/"),
         ("logitcrossentropy", "from-julia/"),
-        ("XNOR", "references/"),
+        ("XNOR", "notebooks/07_in_a_circuit/"),
         ("clamp_latent_weights_", "api/layers/"),
         ("handling dependencies", NOTEBOOK),
     ],

@@ -364,7 +364,7 @@ def test_numbers_that_run_away_are_reported_and_a_reset_is_offered(page, more):
     opened(page, "#speed=fastest&stop=0&weights=float&optimiser=sgd&rate=1e300" + more)
     part(page, "run").click()
     page.locator(".play-trouble button").wait_for(timeout=10_000)
-    assert "a number ran out of the computer's range" in text(page, "trouble")
+    assert "a number left the computer's range" in text(page, "trouble")
     page.locator(".play-trouble button").click()
     assert steps(page) == 0
     assert text(page, "trouble") == ""

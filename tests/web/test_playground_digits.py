@@ -151,7 +151,7 @@ def test_what_the_page_writes_is_what_python_writes_to_the_byte(engine, name, ge
 def test_parameters_that_are_not_finite_are_refused(engine, name, value, generator):
     model = wild(generator)
     model[1].state_dict()[name].view(-1)[3] = value
-    with pytest.raises(Exception, match="not finite: train anew"):
+    with pytest.raises(Exception, match="not finite: train again"):
         written(engine, model)
 
 
@@ -299,7 +299,9 @@ def test_the_paper_is_read_by_the_new_network(trained, downloads):
     trained.locator(".train .draw-paper").scroll_into_view_if_needed()
     draw_strokes(trained, SEVEN)
     trained.locator(".train-labels").focus()
-    trained.wait_for_function("document.querySelector('.train [data-part=verdict]').textContent.startsWith('It reads')")
+    trained.wait_for_function(
+        "document.querySelector('.train [data-part=verdict]').textContent.startsWith('Looks like')"
+    )
     logits = network.logits(prepare_strokes(SEVEN)[None])[0]
     shown = trained.locator(".train .draw-bars small").all_text_contents()
     assert [float(logit.replace("−", "-")) for logit in shown] == pytest.approx(logits, abs=0.051)
@@ -381,7 +383,7 @@ def test_a_held_out_digit_does_not_become_one_to_train_on(trained):
     trained.get_by_role("button", name="A 4 from the held-out digits").click()
     trained.keyboard.press("4")
     assert trained.locator(".train-own button").count() == 2
-    assert "held out to measure with" in text(trained, "status")
+    assert "held out for measuring" in text(trained, "status")
     press(trained, "clear")
 
 

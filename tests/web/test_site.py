@@ -121,11 +121,6 @@ def test_examples_in_docstrings_are_shown_as_code(site):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_page_of_a_notebook_has_at_most_120_kb(site, notebook):
-    assert (site / "notebooks" / notebook.stem / "index.html").stat().st_size <= 120_000
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_can_be_downloaded_as_it_is(site, notebook):
     assert (site / "notebooks" / notebook.stem / notebook.name).read_bytes() == notebook.read_bytes()
 

@@ -116,7 +116,7 @@ function checkInput({ shape, padding }, i, [first, ...sizes]) {
   const all = sizes.reduce((product, size) => product * size, first);
   const [, inputs, side] = shape;
   const isImage = sizes.length === 2 && first === inputs && sizes.every((size) => size + 2 * padding >= side);
-  require(side ? isImage : all === inputs, `layer ${i} of shape ${shape}, which has ${side ? [first, ...sizes] : all} inputs`);
+  require(side ? isImage : all === inputs, `layer ${i} of shape ${shape}, which gets ${side ? [first, ...sizes] : all} inputs`);
 }
 
 /**
