@@ -42,31 +42,37 @@ class ProxQuant(torch.optim.Adam):
     """
 
     def __init__(self, model: nn.Module, learning_rate: float, strength: float = 1e-7):
-        super().__init__(model.parameters(), learning_rate, fused=True)
-        self.binary, self.strength, self.steps = bnn.binary_layers(model), strength, 0
+        super().__init__(_groups(model, strength=strength, steps=0), learning_rate, fused=True)
 
     @torch.no_grad()
     def step(self, closure=None):
-        loss = super().step(closure)
-        self.steps += 1
-        for layer in self.binary:
-            sign = bnn.sign(layer.weight)
-            layer.weight.copy_(sign + F.softshrink(layer.weight - sign, self.strength * self.steps))
+        loss, binary = super().step(closure), self.param_groups[0]
+        binary["steps"] += 1
+        for w in binary["params"]:
+            sign = bnn.sign(w)
+            w.copy_(sign + F.softshrink(w - sign, binary["strength"] * binary["steps"]))
         return loss
+
+
+def _groups(model: nn.Module, **options: float) -> list[dict]:
+    """The binary weights with these options, which a checkpoint then holds, and the rest."""
+    binary = [layer.weight for layer in bnn.binary_layers(model)]
+    rest = [p for p in model.parameters() if all(p is not w for w in binary)]
+    return [{"params": binary} | options, {"params": rest}]
 
 
 @bnn.keeps(bnn.binary_weights)
 def mirrored_linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """tanh(sharpness W) in training, whose gradient goes to W as it is: mirror descent; in `eval` mode the signs."""
-    soft = torch.tanh(getattr(layer, "sharpness", 1.0) * layer.weight) if layer.training else bnn.sign(layer.weight)
+    """tanh(W) in training, whose gradient goes to W as it is: mirror descent; in `eval` mode the signs."""
+    soft = torch.tanh(layer.weight) if layer.training else bnn.sign(layer.weight)
     return F.linear(x, bnn.straight_through(soft, layer.weight), layer.bias)
 
 
 class MirrorDescent(torch.optim.Adam):
-    """Adam for `mirrored_linear`; it makes the tanh steeper with each step.
+    """Adam for `mirrored_linear`, whose tanh it makes steeper with each step, by making all of W larger.
 
-    Mirror descent takes its steps in a different space from that of the weights: here in that of W, where the weights
-    are tanh(sharpness W). Passing the gradient straight through is then not an estimate but the method itself.
+    Mirror descent takes its steps in another space than that of the weights: here in that of W / sharpness, where the
+    weights are tanh(W). To pass the gradient straight through is then no estimate but the method itself.
 
     Args:
         growth: the sharpness is growth^t after t steps.
@@ -75,13 +81,17 @@ class MirrorDescent(torch.optim.Adam):
     """
 
     def __init__(self, model: nn.Module, learning_rate: float, growth: float = 1.0005):
-        super().__init__(model.parameters(), learning_rate, fused=True)
-        self.binary, self.growth = bnn.binary_layers(model), growth
+        super().__init__(_groups(model, growth=growth, sharpness=1.0), learning_rate, fused=True)
 
+    @torch.no_grad()
     def step(self, closure=None):
+        binary = self.param_groups[0]
+        rate, binary["lr"] = binary["lr"], binary["lr"] * binary["sharpness"]
         loss = super().step(closure)
-        for layer in self.binary:
-            layer.sharpness = getattr(layer, "sharpness", 1.0) * self.growth
+        binary["lr"] = rate  # as a scheduler left it
+        binary["sharpness"] *= binary["growth"]
+        for w in binary["params"]:
+            w.mul_(binary["growth"])
         return loss
 
 

@@ -1,5 +1,6 @@
 """Other ways to binary weights: what their steps do."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -26,12 +27,24 @@ def test_a_proximal_step_moves_weights_towards_their_signs_and_not_beyond(genera
 
 def test_the_mirror_becomes_steeper_and_passes_its_gradient_on(generator):
     model = small(mirrored_linear, generator)
-    layer, optimizer = model[0], MirrorDescent(model, 0.01, growth=2.0)
-    optimizer.step(), optimizer.step()
+    layer, optimizer, before = model[0], MirrorDescent(model, 0.01, growth=2.0), model[0].weight.clone()
+    optimizer.step(), optimizer.step()  # without gradients Adam moves nothing
     weights = layer.forward_map(layer, torch.eye(784)).T
-    assert torch.allclose(weights, torch.tanh(4 * layer.weight))
+    assert torch.allclose(weights, torch.tanh(4 * before))
     (gradient,) = torch.autograd.grad(weights.sum(), layer.weight)
     assert torch.equal(gradient, torch.ones_like(layer.weight))
+
+
+@pytest.mark.parametrize(("forward_map", "optimizer"), [(real_linear, ProxQuant), (mirrored_linear, MirrorDescent)])
+def test_a_copy_goes_on_as_its_original_does(forward_map, optimizer, generator):
+    model = small(forward_map, generator)
+    pair = model, optimizer(model, 0.01)
+    for _ in range(2):
+        copied = copy.deepcopy(pair)
+        for network, steps in (pair, copied):
+            network(torch.ones(2, 784)).square().sum().backward()
+            steps.step()
+        assert torch.equal(pair[0][0].weight, copied[0][0].weight)
 
 
 @pytest.mark.parametrize(
