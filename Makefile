@@ -20,9 +20,9 @@ CHROMIUM ?= chromium
 PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --no-pdf-header-footer
 JOIN := import sys; from pypdf import PdfWriter; out = PdfWriter(); [out.append(f) for f in sys.argv[2:]]; out.write(sys.argv[1])
 
-# One thread each: on two cores, two threads in each process would take a third longer. Three processes, since the tests
-# in a browser wait for a third of their time. The tests of a file stay together, in the order of pyproject.toml.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20
+# Two processes of one thread each: on two cores, two threads in each would take a third longer, and a third process gains
+# nothing. The tests of a file stay together, in the order of pyproject.toml.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"
 
