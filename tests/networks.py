@@ -12,6 +12,13 @@ DENSE = partial(bnn.GenDense, forward_map=bnn.binary_linear)
 CONV = partial(bnn.GenConv2d, forward_map=bnn.binary_conv2d, **NORMALISED)
 
 
+class WithShortcut(bnn.GenDense):
+    """It computes something that neither a packed file nor a graph would have."""
+
+    def forward(self, x):
+        return super().forward(x) + x[..., :2]
+
+
 def strides(generator):
     return nn.Sequential(
         nn.Unflatten(1, (1, 28, 28)),

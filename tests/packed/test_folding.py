@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from networks import CONV, DENSE
+from networks import CONV, DENSE, WithShortcut
 from torch import nn
 
 import bnn_tutorial as bnn
@@ -74,11 +74,6 @@ def test_a_pixel_on_the_threshold_is_plus_one(threshold):
     found = fold(nn.Sequential(bnn.BinaryInput(threshold), DENSE(1, 1))).pixel_threshold
     pixels = bnn.scale_pixels(torch.arange(256, dtype=torch.uint8))
     assert torch.equal(torch.arange(256) >= found, bnn.BinaryInput(threshold)(pixels) > 0)
-
-
-class WithShortcut(bnn.GenDense):
-    def forward(self, x):
-        return super().forward(x) + x[..., :2]
 
 
 def with_value(value, norm=False):

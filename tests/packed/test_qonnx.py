@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import first
-from networks import NETWORKS, shaken
+from networks import NETWORKS, WithShortcut, shaken
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.cleanup import cleanup_model
@@ -96,11 +96,6 @@ def normed(norm):
     layer = bnn.GenDense(4, 2)
     layer.norm = norm
     return nn.Sequential(layer)
-
-
-class WithShortcut(bnn.GenDense):
-    def forward(self, x):
-        return super().forward(x) + x[..., :2]
 
 
 @pytest.mark.parametrize(

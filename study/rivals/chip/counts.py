@@ -8,6 +8,7 @@ is the same for all images, every thousandth; theirs are compared with NumPy's.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,7 +31,18 @@ RIVALS = {
 }
 RIVALS |= {f"CMSIS-NN's algorithm, {'-'.join(map(str, widths))}": Cmsis(widths) for widths in (SAME, SMALL)}
 W1A8 = "1-bit weights, 8-bit activations, 784-288-96-10"
-OURS = {"binary, 784-300-100-10": lambda: packed.load_pretrained("mnist"), W1A8: lambda: w1a8()}
+
+
+def w1a8() -> packed.PackedNetwork:
+    """With random weights, and a batch norm that has seen images: what counts is how many codes are 0, about half."""
+    model = bnn.binary_mlp((784, 288, 96, 10), bnn.quantised_relu, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for images in bnn.scale_pixels(bnn.load_mnist().train_images[:10_000]).split(100):
+            model(images)
+    return packed.PackedNetwork.from_model(model)
+
+
+OURS = {"binary, 784-300-100-10": partial(packed.load_pretrained, "mnist"), W1A8: w1a8}
 
 
 def jobs(images: int) -> Iterator[tuple]:
@@ -49,15 +61,6 @@ def count(name: str, core: str, optimise: str, images: int) -> dict:
     network = OURS[name]() if name in OURS else RIVALS[name]
     row = {"name": name, "core": core, "optimise": optimise, "images": images}
     return row | measure(network, core, optimise, pixels)
-
-
-def w1a8() -> packed.PackedNetwork:
-    """With random weights, and a batch norm that has seen images: what counts is how many codes are 0, about half."""
-    model = bnn.binary_mlp((784, 288, 96, 10), bnn.quantised_relu, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for images in bnn.scale_pixels(bnn.load_mnist().train_images[:10_000]).split(100):
-            model(images)
-    return packed.PackedNetwork.from_model(model)
 
 
 def measure(network: Rival | packed.PackedNetwork, core: str, optimise: str, pixels: Array) -> dict:
