@@ -4,8 +4,9 @@ Planned before any result was known. The text is Shakespeare's. Whole plays are 
 for the results. At equal layers (four blocks, 128 wide), only the forward map changes, and the rounding of activations,
 which the float model does not have. At equal bytes, each kind fills a budget, 8-bit embeddings included, with 2, 4 or 8
 blocks as wide as fit. Rates and shapes are the best on the plays for choices, in shorter trials of one seed. Until
-these are done, the rate is 0.003 and there are four blocks. The products in training are in bfloat16. The loss is in
-nats per character, with n-grams for comparison.
+these are done, the rate is 0.003 and there are four blocks. The products in training are in bfloat16 where the
+processor multiplies it, otherwise in float32; each row says which. The loss is in nats per character, with n-grams for
+comparison.
 
 An interrupted run continues with the row that it was working on. `python -m study.language ternary` fills only rows
 whose name starts with that word. `--ngrams` measures the baseline. The first ternary model is kept for the page that
@@ -43,7 +44,9 @@ KINDS = {
 }
 ACTIVATIONS = {f"ternary, {n}-bit activations": KINDS["ternary"] | {"activation_bits": n} for n in (4, 1)}
 BUDGETS = (40_000, 160_000, 640_000)
-COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch"]
+# Emulated bfloat16 would take three times as long as float32.
+PRODUCTS = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch", "products"]
 RATES, TRIAL_STEPS, STEPS = (0.001, 0.003, 0.01), 1000, 3000
 
 
@@ -62,7 +65,9 @@ class Run(NamedTuple):
 
     def train(self, seed: int, plays: language.Plays) -> tuple[dict, LanguageModel]:
         model = LanguageModel(**self.options, generator=torch.Generator().manual_seed(seed))
-        losses = language.train_language(model, plays.train, self.steps, self.rate, seed=seed, autocast=True)
+        losses = language.train_language(
+            model, plays.train, self.steps, self.rate, seed=seed, autocast=PRODUCTS == "bfloat16"
+        )
         row = {"loss_train": np.mean(losses[-100:]), "nats_choose": language.nats(model, plays.choose)}
         if not self.trial:
             row["nats"] = language.nats(model, plays.report)
@@ -187,7 +192,7 @@ def main() -> None:
 
             KEPT.parent.mkdir(exist_ok=True)
             save_file(model.state_dict(), KEPT)
-        settings = {"settings": run.settings(), "torch": version("torch")}
+        settings = {"settings": run.settings(), "torch": version("torch"), "products": PRODUCTS}
         rows = [*read().to_dict("records"), {"name": name, "seed": seed, **row, **settings}]
         table = pd.DataFrame(rows, columns=COLUMNS)
         table.round(4).to_csv(RESULTS.with_suffix(".part"), index=False)

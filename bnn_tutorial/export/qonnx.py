@@ -45,7 +45,9 @@ def to_qonnx(model: nn.Sequential, path: str | Path, images: int = 1) -> None:
     for module in modules:
         graph.add(module)
     graph.nodes[-1].output[0] = graph.value = "logits"
-    first = next(m for m in modules if isinstance(m, GenDense | nn.Unflatten))
+    first = next(m for m in modules if isinstance(m, GenDense | GenConv2d | nn.Unflatten))
+    if isinstance(first, GenConv2d):
+        raise ValueError("expected nn.Unflatten(1, (channels, height, width)) before the first convolution, got none")
     inputs = first.in_features if isinstance(first, GenDense) else int(np.prod(first.unflattened_size))
     classes = [m for m in modules if isinstance(m, GenDense)][-1].out_features
     ends = [("pixels", inputs), (graph.value, classes)]

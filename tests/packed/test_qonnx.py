@@ -108,6 +108,7 @@ def normed(norm):
         (normed(nn.LayerNorm(2)), "must be a batch norm with running statistics, got LayerNorm"),
         (normed(nn.BatchNorm1d(2, track_running_stats=False)), "must be a batch norm with running statistics"),
         (nn.Sequential(bnn.GenDense(4, 2), nn.Linear(2, 2)), "expected layers of bnn_tutorial"),
+        (nn.Sequential(bnn.GenConv2d(1, 2, 3), nn.Flatten(), bnn.GenDense(8, 2)), "expected nn.Unflatten"),
         (nn.Sequential(bnn.GenDense(4, 2, activation=torch.tanh)), "expected a sign, quantised_relu, torch.relu or no"),
         (nn.Sequential(bnn.GenDense(4, 2, forward_map=lambda layer, x: x)), "expected a forward map of weights"),
     ],

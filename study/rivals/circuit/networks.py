@@ -43,13 +43,13 @@ KINDS = {
     "8 x 1": CODES,
 }
 WIDTHS = {
-    "1 x 1": (32,),
+    "1 x 1": (32, 36, 40, 48),
     "8 x 4": (3, 4, 5, 6, 8),
     "8 x 8": (3, 4, 5, 6, 8),
     "1 x 4": (5, 6, 8, 10, 12),
     "8 x 1": (8, 10, 12, 16),
 }
-RATES, CHOICE_SEEDS, SEEDS = (0.003, 0.01, 0.03), 2, 5
+RATES, CHOICE_SEEDS, SEEDS = (0.003, 0.01, 0.03, 0.1), 2, 5
 Run = tuple[str, int, Recipe]  # name, seed and how to train it
 
 
