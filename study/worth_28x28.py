@@ -4,8 +4,8 @@ This was the first plan; `worth` asks again with the input free. Every kind gets
 with the widest network that fits: one hidden layer, or two in the tutorial's proportion of three to one. Every kind
 also gets the tutorial's own layers, however many bytes these need. Shape and learning rate are the best of the grid on
 held-out images, one seed each; half of them lie on its edge. The whole training set, ten epochs with and without gentle
-augmentation, accuracy on all 10,000 test images after the last epoch; five seeds on MNIST, three on Fashion-MNIST. Two
-hours on two cores.
+augmentation, accuracy on all 10,000 test images after the last epoch; five seeds on MNIST, three on Fashion-MNIST, five
+there for the tutorial's layers without augmentation. Two hours on two cores.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def chosen_recipes() -> dict[str, Recipe]:
     recipes = {}
     for data, cell, kind in product(SEEDS, CELLS, KINDS):
         if chosen := best(candidates(data, kind, cell), CHOICES):
+            recipes[f"{data}, {kind}, {cell}"] = chosen._replace(seeds=5 if cell == CELLS[-1] else SEEDS[data])
             chosen = chosen._replace(seeds=SEEDS[data])
-            recipes[f"{data}, {kind}, {cell}"] = chosen
             recipes[f"{data}, {kind}, {cell}, augmented"] = changed(chosen, augment=augment(1))
     return recipes
 

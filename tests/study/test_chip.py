@@ -60,7 +60,7 @@ def test_errors_of_the_compiler_are_told(tmp_path):
         compile_for("m0", tmp_path / "wrong.c", "wrong")
 
 
-KINDS = ("int1", "ternary", "int2", "int4", "int8", "dual", "float32")
+KINDS = ("ternary", "int2", "int4", "int8", "dual", "float32")
 
 
 @pytest.mark.parametrize("widths", [(784, 12, 8, 10), (784, 20, 10)], ids=str)

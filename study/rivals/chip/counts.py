@@ -8,7 +8,6 @@ is the same for all images, every thousandth; theirs are compared with NumPy's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,16 +32,19 @@ RIVALS |= {f"CMSIS-NN's algorithm, {'-'.join(map(str, widths))}": Cmsis(widths) 
 W1A8 = "1-bit weights, 8-bit activations, 784-288-96-10"
 
 
-def w1a8() -> packed.PackedNetwork:
+def w1a8(widths: tuple[int, ...], images: torch.Tensor) -> packed.PackedNetwork:
     """With random weights, and a batch norm that has seen images: what counts is how many codes are 0, about half."""
-    model = bnn.binary_mlp((784, 288, 96, 10), bnn.quantised_relu, generator=torch.Generator().manual_seed(0))
+    model = bnn.binary_mlp(widths, bnn.quantised_relu, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for images in bnn.scale_pixels(bnn.load_mnist().train_images[:10_000]).split(100):
-            model(images)
+        for batch in bnn.scale_pixels(images[:10_000]).split(100):
+            model(batch)
     return packed.PackedNetwork.from_model(model)
 
 
-OURS = {"binary, 784-300-100-10": partial(packed.load_pretrained, "mnist"), W1A8: w1a8}
+OURS = {
+    "binary, 784-300-100-10": lambda: packed.load_pretrained("mnist"),
+    W1A8: lambda: w1a8((784, 288, 96, 10), bnn.load_mnist().train_images),
+}
 
 
 def jobs(images: int) -> Iterator[tuple]:

@@ -5,8 +5,8 @@ weights to all sums, four inputs at a time, and pass over inputs that are zero, 
 that ReLU cut off. `int8` holds its weights plus 128, since a Cortex-M0 has no cheap way to read a byte with a sign, and
 takes two inputs at a time there, for want of registers. `int4` multiplies two weights at once, in the halves of a word.
 `dual` is int8 for the M4 and the M7, whose SMLAD multiplies and adds two pairs of 16 bits at once: it takes its inputs
-in pairs, two pairs at a time, and passes over a pair where both are zero. `int1`, `ternary` and `int2` look up sums of
-eight inputs in tables of partial sums, as our binary network does, once for each bit of a weight.
+in pairs, two pairs at a time, and passes over a pair where both are zero. `ternary` and `int2` look up sums of eight
+inputs in the exporter's tables of partial sums, once for each bit of a weight.
 
 The weights are random: neither the number of instructions nor the bytes depend on them, but for how many hidden
 neurons ReLU cuts off, which is half of them here, as it is in trained networks.
@@ -19,6 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray as Array
 
+from bnn_tutorial.export.c import PARTS
+
+OF_TABLES = (PARTS / "tables.c").read_text().partition("/* What neurons, twelve")[0]
 COLUMNS = """
 static void layer_{i}(const {held} *x, {sum} *sums)
 {{
@@ -93,54 +96,38 @@ DUAL = {
 TABLES = """
 static void layer_{i}(const uint8_t *x, int32_t *sums)
 {{
-    union {{
-        uint32_t pairs[128];
-        uint16_t sums[256];
-    }} table;
+    net_table table;
     const uint8_t *codes = codes_{i};
     int32_t all = 0;
     for (int n = 0; n < {outputs}; n++)
         sums[n] = 0;
     {loop} {{
-        const uint32_t p[8] = {{{group}}};
-        const uint32_t ink = p[0] + p[1] + p[2] + p[3] + p[4] + p[5] + p[6] + p[7];
-        if (ink == 0) {{
-            codes += {planes} * {outputs};
-            continue;
+        const uint32_t ink = net_tabulate(x + k, x + k + {other}, &table); /* twice the partial sums */
+        if (ink > 0) {{
+            all += (int32_t)ink;
+            #pragma clang loop unroll_count(12)
+            for (int n = 0; n < {outputs}; n++)
+                sums[n] += {looked_up};
         }}
-        all += (int32_t)ink;
-        table.pairs[0] = p[0] << 16;
-        #pragma clang loop unroll(full)
-        for (int bit = 1; bit < 8; bit++) {{
-            const uint32_t two = p[bit] << 16 | p[bit];
-            #pragma clang loop unroll_count(8)
-            for (int b = 0; b < 1 << (bit - 1); b++)
-                table.pairs[(1 << (bit - 1)) + b] = table.pairs[b] + two;
-        }}
-        #pragma clang loop unroll_count(12)
-        for (int n = 0; n < {outputs}; n++)
-            sums[n] += {looked_up};
-        codes += {planes} * {outputs};
+        codes += 2 * {outputs};
     }}
     for (int n = 0; n < {outputs}; n++)
         sums[n] = {total} + bias_{i}[n];
 }}
 """
 PLANES = {  # the bits of weights, how they are looked up, and what the sum is of those
-    "int1": (lambda w: [w > 0], "table.sums[codes[n]]", "2 * sums[n] - all"),
     "ternary": (
         lambda w: [w > 0, w < 0],
         "table.sums[codes[n]] - table.sums[codes[{outputs} + n]]",
-        "sums[n]",
+        "sums[n] / 2",
     ),
     "int2": (
         lambda w: [w + 3 & 2, w + 3 & 4],
         "table.sums[codes[n]] + 2 * table.sums[codes[{outputs} + n]]",
-        "2 * sums[n] - 3 * all",
+        "sums[n] - 3 * all",
     ),
 }
 LEVELS = {  # the weights, and how far a sum of as many inputs as one is spread
-    "int1": ((-1, 1), 0.8),
     "ternary": ((-1, 0, 1), 0.7),
     "int2": ((-3, -1, 1, 3), 1.8),
     "int4": (tuple(range(-15, 16, 2)), 7.6),
@@ -169,7 +156,7 @@ class Rival:
 
     Attributes:
         widths: pixels, hidden widths, classes.
-        kind: "int1", "ternary", "int2", "int4", "int8", "float32", or "dual", which takes inputs and neurons in
+        kind: "ternary", "int2", "int4", "int8", "float32", or "dual", which takes inputs and neurons in
             twos, so all its widths are even.
     """
 
@@ -210,6 +197,7 @@ class Rival:
         number = "float" if self.kind == "float32" else "int32_t"
         held = "float" if self.kind == "float32" else "uint8_t"
         parts = ["#include <stdint.h>\n", "#include <arm_acle.h>\n" if self.kind == "dual" else ""]
+        parts += ["#define NET_NOINLINE __attribute__((noinline))", OF_TABLES] if self.kind in PLANES else []
         calls, before = [], "pixels"
         if self.kind == "float32":
             calls.append(f"    float x[{self.widths[0]}];\n    for (int k = 0; k < {self.widths[0]}; k++)\n")
@@ -263,11 +251,9 @@ class Rival:
         if self.kind in PLANES:
             _, looked_up, total = PLANES[self.kind]
             loop = f"for (int k = 0; k < {names['inputs']}; k += 8)"
-            group = ", ".join(f"x[k + {j}]" for j in range(8))
             if names["i"] == 0:  # blocks of 4x2 pixels
                 loop = "for (int row = 0; row < 784; row += 56)\n    for (int k = row; k < row + 28; k += 4)"
-                group = ", ".join(f"x[k + {j}]" for j in (0, 1, 2, 3, 28, 29, 30, 31))
-            names |= {"loop": loop, "group": group, "planes": looked_up.count("table"), "total": total}
+            names |= {"loop": loop, "other": 4 if names["i"] else 28, "total": total}
             return TABLES.format(**names, looked_up=looked_up.format(**names))
         wide, weight, row, pieces = {
             "int4": ("uint32_t", "uint32_t", _padded(names["outputs"]) // 8, NIBBLES),

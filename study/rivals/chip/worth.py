@@ -2,8 +2,9 @@
 
 One row for each cell of that table from 12,000 bytes on, over 500 test images of its own data set at equal distances,
 20 for floats. (Of fewer bytes the networks have so few neurons that a table of partial sums does not pay for itself,
-and other C would be faster.) The layers are those that `study.worth_28x28` chose; the weights are random, see
-`rivals`, and every class and sum is compared with Python's. Writes `worth.csv`. Two minutes on two cores.
+and other C would be faster.) One-bit weights are in the exporter's C, the others in that of `rivals`. The layers are
+those that `study.worth_28x28` chose; the weights are random, and every class and sum is compared with Python's. Writes
+`chip_worth.csv`. Two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from bnn_tutorial import packed
 from study.images import images
 from study.worth_28x28 import RECIPES
 
-from .counts import measure
+from .counts import measure, w1a8
 from .rivals import Rival
 
 RESULTS = Path(__file__).parents[2] / "results" / "chip_worth.csv"
 RIVALS = {
-    "1 bit": "int1",
     "ternary": "ternary",
     "2 bits": "int2",
     "4 bits": "int4",
@@ -39,7 +39,9 @@ def row(name: str) -> dict:
     data, kind = name.split(", ")[:2]
     widths = RECIPES[name].build.keywords["widths"]
     pixels = images(data).test_images.numpy()
-    if name.startswith(f"{data}, {kind}, sign"):
+    if kind == "1 bit" and not name.startswith(f"{data}, {kind}, sign"):
+        network = w1a8(widths, images(data).train_images)
+    elif name.startswith(f"{data}, {kind}, sign"):
         model = bnn.binary_mlp(widths, generator=torch.Generator().manual_seed(0))
         network = packed.PackedNetwork.from_model(model.eval())
     else:
