@@ -104,7 +104,7 @@ def starts(whole: Recipe) -> dict[str, Recipe]:
     """Twenty epochs in all: ten as floats and ten as bits, or all of them as bits."""
     return {
         "from the trained float weights": whole._replace(start=FLOAT),
-        "from new weights, 20 epochs": changed(whole, epochs=20),
+        "from random weights, 20 epochs": changed(whole, epochs=20),
     }
 
 

@@ -9,6 +9,7 @@ Writes `circuit_chips.csv`, and where the cells of the first network lie in `cir
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,15 +45,15 @@ FIRST = "100-32-10, 1 x 1"
 
 
 def jobs() -> dict[str, Job]:
-    """The reference of `networks` and the rivals that recognise as much; networks with their weights in block RAM."""
+    """The reference of `networks`, a larger one, the rivals of equal accuracy; networks with weights in block RAM."""
     choices, results = Table(networks.CHOICES), Table(networks.RESULTS)
-    equal = {"1 x 1": 32} | networks.smallest(results)
-    small = {kind: networks.recipe(kind, n, networks.chosen_rate(kind, choices)) for kind, n in equal.items()}
-    wired = {
-        f"100-{n}-10, {kind}": Job(small[kind], pins=4 * int(kind[0]), chains=kind != "1 x 1")
-        for kind, n in equal.items()
+    equal = [("1 x 1", 32), ("1 x 1", 40), *networks.smallest(results).items()]
+    small = {
+        f"100-{n}-10, {kind}": (networks.recipe(kind, n, networks.chosen_rate(kind, choices)), kind)
+        for kind, n in equal
     }
-    bits = changed(small["1 x 1"], network={"widths": (784, 64, 10)})._replace(data="MNIST")
+    wired = {name: Job(recipe, pins=4 * int(kind[0]), chains=kind != "1 x 1") for name, (recipe, kind) in small.items()}
+    bits = changed(small[FIRST][0], network={"widths": (784, 64, 10)})._replace(data="MNIST")
     return wired | {
         "784-64-10, 1 x 1, weights in block RAM": Job(bits, at_once=112),
         "784-300-100-10, 8 x 1, weights in block RAM": Job(None, at_once=98),
@@ -91,7 +92,8 @@ def row(name: str, job: Job, chip: str, network: packed.PackedNetwork, accuracy:
         try:
             placed = place(path, top, chip, chains=job.chains)
         except (RuntimeError, TimeoutError) as error:
-            return found | {"refused": str(error)[:200]}, []
+            needed = re.search(r"of (\d+) ICESTORM_LCs", str(error))
+            return found | {"cells": f"{needed[1]} needed" if needed else None, "refused": str(error)[:200]}, []
     layer = network.layers[0]
     clocks = wires / job.pins if job.pins else len(layer.levels) * -(-layer.inputs // job.at_once)
     used = {kind: f"{n} of {most}" for kind, (n, most) in placed.used.items()}
