@@ -106,13 +106,14 @@ def row(name: str, job: Job, chip: str, network: packed.PackedNetwork, accuracy:
 def main() -> None:
     rows = pd.read_csv(RESULTS).to_dict("records") if RESULTS.exists() else []
     done = {(row["name"], row["chip"]) for row in rows}
+    order = list(jobs())
     for name, job in jobs().items():
         todo = [chip for chip in ON if (name, chip) not in done]
         trained = network_of(job) if todo else ()
         for chip in todo:
             found, places = row(name, job, chip, *trained)
             print(found, flush=True)
-            rows.append(found)
+            rows = sorted([*rows, found], key=lambda row: order.index(row["name"]))
             pd.DataFrame(rows).to_csv(RESULTS, index=False)
             if (name, chip) == (FIRST, ON[0]):
                 pd.DataFrame(places, columns=["cell", "x", "y"]).to_csv(FLOOR, index=False)
