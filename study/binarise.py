@@ -83,6 +83,14 @@ RATES_OF = {
 CANDIDATES = {name: recipe for tried in RATES_OF.values() for name, recipe in tried.items()}
 
 
+def starts(whole: Recipe) -> dict[str, Recipe]:
+    """Twenty epochs in all: ten as floats and ten as bits, or all of them as bits."""
+    return {
+        "from the trained float weights": whole._replace(start=FLOAT),
+        "from random weights, 20 epochs": changed(whole, epochs=20),
+    }
+
+
 def chosen_recipes() -> dict[str, Recipe]:
     """Empty as long as a candidate has no row."""
     recipes = {name: best(tried, CHOICES) for name, tried in RATES_OF.items()}
@@ -97,14 +105,7 @@ def chosen_recipes() -> dict[str, Recipe]:
         "no estimator": changed(whole, network={"activation": bnn.sign}),
         "rate 0.0001": changed(whole, learning_rate=1e-4),
         "rate 0.3": changed(whole, learning_rate=0.3),
-    }
-
-
-def starts(whole: Recipe) -> dict[str, Recipe]:
-    """Twenty epochs in all: ten as floats and ten as bits, or all of them as bits."""
-    return {
-        "from the trained float weights": whole._replace(start=FLOAT),
-        "from random weights, 20 epochs": changed(whole, epochs=20),
+        **starts(whole),
     }
 
 
@@ -112,5 +113,4 @@ RECIPES = chosen_recipes()
 
 if __name__ == "__main__":
     run_missing(CHOICES, CANDIDATES, held_out=True)
-    recipes = chosen_recipes()
-    run_missing(RESULTS, recipes | starts(recipes["in all layers"]))
+    run_missing(RESULTS, chosen_recipes())
