@@ -154,8 +154,8 @@ def quantised_weights(weight: Tensor, bits: int = 8) -> KeptWeights:
 
 
 _TINY = 1e-5  # the least scale, so that a row of zeros is not divided by zero
-# The step between levels with the least squared error for a standard normal distribution: those to 5 bits from Max 1960,
-# table II, which ends there.
+# The step between levels with the least squared error for a standard normal distribution. Those to 5 bits are from Max
+# 1960, table II, which ends there.
 MAX_STEPS = {1: 1.596, 2: 0.9957, 3: 0.5860, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}
 
 
