@@ -67,7 +67,7 @@ def _check(network: PackedNetwork, at_once: int | None) -> None:
     for i, layer in enumerate(network.layers):
         if at_once and len(layer.levels) > (clocks := len(first.levels) * -(-first.inputs // at_once)):
             busy = f"layer {i} has {len(layer.levels)} neurons, and the first layer is done after {clocks} clocks"
-            raise ValueError(f"{busy}: take a smaller at_once")
+            raise ValueError(f"{busy}: take a smaller at_once, or None")
         if layer.levels.ndim != 2:
             raise ValueError(f"layer {i} is a convolution: only dense layers are written, whose inputs are all wired")
         if at_once and layer.bits == Fraction(8, 5):
