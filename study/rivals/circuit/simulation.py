@@ -145,25 +145,31 @@ class _Memory:
     def clock(self, values: Array) -> list[tuple[Array, Array]]:
         """What is read, and where to; it is what was there before the same edge wrote."""
         read = [
-            (self._part("RD_DATA", port), self.content[self._address("RD_ADDR", port, values)].copy())
+            (self._part("RD_DATA", port), self._at("RD_ADDR", port, values))
             for port in range(self.reads)
             if values[self.pins["RD_EN"][port], 0]
         ]
         for port in range(self.writes):
-            enabled = values[self._part("WR_EN", port)]
-            if enabled.any():
-                word = self.content[self._address("WR_ADDR", port, values)]
-                word[:] = (values[self._part("WR_DATA", port)] & enabled) | (word & ~enabled)
+            written, data = values[self._part("WR_EN", port)], values[self._part("WR_DATA", port)]
+            for address, images in self._addresses("WR_ADDR", port, values) if written.any() else ():
+                word, enabled = self.content[address], written & images
+                word[:] = (data & enabled) | (word & ~enabled)
         return read
+
+    def _at(self, pin: str, port: int, values: Array) -> Array:
+        parts = [self.content[address] & images for address, images in self._addresses(pin, port, values)]
+        return np.bitwise_or.reduce(parts, axis=0) if parts else np.zeros_like(self.content[0])
 
     def _part(self, pin: str, port: int) -> Array:
         return self.pins[pin][port * self.width : (port + 1) * self.width]
 
-    def _address(self, pin: str, port: int, values: Array) -> int:
-        bits = values[self.pins[pin][port * self.abits : (port + 1) * self.abits]]
-        if (bits != bits[:, :1]).any():
-            raise ValueError("images disagree on an address")
-        return int((bits[:, 0] & np.uint64(1)) @ (np.uint64(1) << np.arange(len(bits), dtype=np.uint64)))
+    def _addresses(self, pin: str, port: int, values: Array) -> list[tuple[int, Array]]:
+        """Each address with the images that have it, a bit each; most often all images have the same."""
+        found = [(0, np.full(values.shape[1], ~np.uint64(0)))]
+        for i, bit in enumerate(values[self.pins[pin][port * self.abits : (port + 1) * self.abits]]):
+            halves = [half for a, images in found for half in ((a, images & ~bit), (a | 1 << i, images & bit))]
+            found = [(address, images) for address, images in halves if images.any()]
+        return [(address, images) for address, images in found if address < len(self.content)]
 
 
 def _wire(bit: int | str) -> int:
