@@ -77,6 +77,19 @@ def test_a_network_of_carry_chains_equals_python(monkeypatch):
     assert np.array_equal(classes, net.predict(pixels))
 
 
+def test_images_read_a_memory_at_addresses_of_their_own(tmp_path):
+    values = np.random.default_rng(0).permutation(1024)
+    cases = "\n".join(f"{k}: y <= {value};" for k, value in enumerate(values))
+    text = f"module rom(input clk, input [9:0] a, output reg [9:0] y); always @(posedge clk) case (a)\n{cases}\n"
+    circuit = Circuit(written(tmp_path, text + "endcase endmodule"), "rom", 200)
+    assert circuit.cells["LUT"] == 0  # it is a memory
+    addresses = np.random.default_rng(1).integers(0, 1024, 200)
+    bits = (addresses[:, None] >> np.arange(10) & 1).astype(bool)
+    circuit.step(a=bits)
+    circuit.edge()
+    assert np.array_equal(circuit.step(a=bits)["y"] @ 2 ** np.arange(10), values[addresses])
+
+
 def test_yosys_says_why_it_stops(tmp_path):
     with pytest.raises(RuntimeError, match="syntax error"):
         cells(written(tmp_path, "module neuron(;"), "neuron", "LUT4")

@@ -21,7 +21,7 @@ from numpy import ndarray as Array
 
 from bnn_tutorial.export.c import PARTS
 
-OF_TABLES = (PARTS / "tables.c").read_text().partition("/* What neurons, twelve")[0]
+OF_TABLES = (PARTS / "tables.c").read_text()
 COLUMNS = """
 static void layer_{i}(const {held} *x, {sum} *sums)
 {{

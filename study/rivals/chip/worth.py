@@ -39,11 +39,11 @@ def row(name: str) -> dict:
     data, kind = name.split(", ")[:2]
     widths = RECIPES[name].build.keywords["widths"]
     pixels = images(data).test_images.numpy()
-    if kind == "1 bit" and not name.startswith(f"{data}, {kind}, sign"):
-        network = w1a8(widths, images(data).train_images)
-    elif name.startswith(f"{data}, {kind}, sign"):
+    if name.startswith(f"{data}, {kind}, sign"):
         model = bnn.binary_mlp(widths, generator=torch.Generator().manual_seed(0))
         network = packed.PackedNetwork.from_model(model.eval())
+    elif kind == "1 bit":
+        network = w1a8(widths, images(data).train_images)
     else:
         network = Rival(widths, RIVALS[kind])
     every = 500 if kind == "float" else 20

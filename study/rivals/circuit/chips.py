@@ -106,8 +106,9 @@ def row(name: str, job: Job, chip: str, network: packed.PackedNetwork, accuracy:
 def main() -> None:
     rows = pd.read_csv(RESULTS).to_dict("records") if RESULTS.exists() else []
     done = {(row["name"], row["chip"]) for row in rows}
-    order = list(jobs())
-    for name, job in jobs().items():
+    every = jobs()
+    order = list(every)
+    for name, job in every.items():
         todo = [chip for chip in ON if (name, chip) not in done]
         trained = network_of(job) if todo else ()
         for chip in todo:

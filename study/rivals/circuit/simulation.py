@@ -158,7 +158,7 @@ class _Memory:
 
     def _at(self, pin: str, port: int, values: Array) -> Array:
         parts = [self.content[address] & images for address, images in self._addresses(pin, port, values)]
-        return np.bitwise_or.reduce(parts, axis=0) if parts else np.zeros_like(self.content[0])
+        return np.bitwise_or.reduce(parts)
 
     def _part(self, pin: str, port: int) -> Array:
         return self.pins[pin][port * self.width : (port + 1) * self.width]
@@ -169,7 +169,7 @@ class _Memory:
         for i, bit in enumerate(values[self.pins[pin][port * self.abits : (port + 1) * self.abits]]):
             halves = [half for a, images in found for half in ((a, images & ~bit), (a | 1 << i, images & bit))]
             found = [(address, images) for address, images in halves if images.any()]
-        return [(address, images) for address, images in found if address < len(self.content)]
+        return found
 
 
 def _wire(bit: int | str) -> int:
