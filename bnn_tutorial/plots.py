@@ -43,7 +43,7 @@ def plot_estimator(estimator: Callable[[Tensor], Tensor], limit: float = 2.5, ax
     ax.plot(x.detach(), x.grad, ".", color=ORANGE, markersize=2.5, label="gradient passed back")
     ax.set(xlabel="x", ylabel="value")
     ax.grid(alpha=0.3)
-    ax.legend(markerscale=2)
+    ax.legend(markerscale=2, loc="upper left")  # where a step from below has nothing
     return ax
 
 

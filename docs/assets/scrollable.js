@@ -1,6 +1,6 @@
 // What is wider than the window scrolls on its own. Keyboard users must be able to focus and scroll it.
 /** @returns {NodeListOf<HTMLElement>} */
-const wideOnes = () => document.querySelectorAll(".table, .formula, .md-typeset__scrollwrap:not(.table *)");
+const wideOnes = () => document.querySelectorAll(".table, .figure, .formula, .md-typeset__scrollwrap:not(.table *)");
 
 /** @param {HTMLElement} element */
 function makeReachable(element) {
@@ -9,5 +9,7 @@ function makeReachable(element) {
   else element.removeAttribute("tabindex");
 }
 
-// The body's size changes with the window's, when a fold opens, and when the theme has wrapped the tables.
-new ResizeObserver(() => wideOnes().forEach(makeReachable)).observe(document.body);
+// The body's size changes with the window's, and when a fold opens; not always when the theme wraps the tables.
+const mark = () => wideOnes().forEach(makeReachable);
+new ResizeObserver(mark).observe(document.body);
+addEventListener("load", mark);

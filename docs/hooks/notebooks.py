@@ -116,11 +116,13 @@ class Notebook:
             if output["output_type"] == "error":
                 log.warning(f"{self.src_uri}: cell {number} ends with {output['ename']}")
             elif output["output_type"] == "stream":
-                yield self._mark(_text("".join(output["text"])))
+                if text := "".join(output["text"]).strip("\n"):
+                    yield self._mark(_text(text))
             elif "image/png" in data:
                 yield self._mark(self._figure(b64decode(data["image/png"]), next(alts, "").strip(), number))
             elif 'class="highlight"' in data.get("text/html", ""):
-                yield _fence(data["text/plain"], "listing")
+                language = re.search(r'\blanguage="(\w+)"', "".join(cell["source"]))
+                yield _fence(data["text/plain"], "listing", language[1] if language else "python")
             elif "text/html" in data:
                 yield self._mark(_table(data["text/html"]))
             elif "text/markdown" in data:
@@ -140,7 +142,8 @@ class Notebook:
         self.figures[f"{self.src_uri.removesuffix('.ipynb')}/{name}"] = png
         width, height = struct.unpack(">II", png[16:24])  # known before it loads, so that the text does not jump
         image = f'<img src="{name}" alt="{html.escape(alt)}" width="{width}" height="{height}" loading="lazy">'
-        return f'<div class="output figure">{image}</div>'
+        wide = " wide" if width > 2 * height and width > 700 else ""
+        return f'<div class="output figure{wide}">{image}</div>'
 
 
 def _hashes(cell: dict) -> int:
@@ -155,10 +158,10 @@ def _as_on_the_site(markdown: str) -> str:
     return markdown.replace("<details>", '<details class="fold" markdown="1">')
 
 
-def _fence(code: str, kind: str) -> str:
+def _fence(code: str, kind: str, language: str = "python") -> str:
     # A listing shows the library's own source: the API pages have it, so the search need not find it twice.
     hidden = ' data-search-exclude=""' if kind == "listing" else ""
-    return f"{FENCE} {{ .python .{kind}{hidden} }}\n{code.rstrip()}\n{FENCE}"
+    return f"{FENCE} {{ .{language} .{kind}{hidden} }}\n{code.rstrip()}\n{FENCE}"
 
 
 def _fold(summary: str, content: str) -> str:
