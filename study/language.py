@@ -32,6 +32,8 @@ import bnn_tutorial as bnn
 from bnn_tutorial import language
 from bnn_tutorial.language import ALPHABET, LanguageModel
 
+from .settings import PRODUCTS
+
 RESULTS = Path(__file__).parent / "results" / "language.csv"
 NGRAMS = RESULTS.with_name("language_ngrams.csv")
 KEPT = RESULTS.parents[2] / "build" / "language_ternary.safetensors"  # not in git; what is packed from it is
@@ -44,8 +46,6 @@ KINDS = {
 }
 ACTIVATIONS = {f"ternary, {n}-bit activations": KINDS["ternary"] | {"activation_bits": n} for n in (4, 1)}
 BUDGETS = (40_000, 160_000, 640_000)
-# Emulated bfloat16 would take three times as long as float32.
-PRODUCTS = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch", "products"]
 RATES, TRIAL_STEPS, STEPS = (0.001, 0.003, 0.01), 1000, 3000
 

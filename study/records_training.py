@@ -18,14 +18,16 @@ import bnn_tutorial as bnn
 from .recipes import SMALL_CONVNET, Recipe, changed
 from .records_distortion import distorted
 from .records_fast import Fast
+from .settings import PRODUCTS
 
 CHECKPOINTS = Path("build") / "records"
 EIGHT_BITS = partial(bnn.quantised_relu, limit=255 / 32)  # a step of 1/32
 
 
 class LongRun(Recipe):
-    """A recipe for hours: a convnet trains in bfloat16, the state is saved after each epoch, and the result is scored.
+    """A recipe for hours: the state is saved after each epoch, and the result is scored.
 
+    A convnet trains as `Fast` where the processor has bfloat16; the row says in `products` whether it did.
     Epochs are numbered from 0, and each has its own random numbers, so a run that was stopped and continued ends with
     the same network. `seconds` are processor time.
     """
@@ -34,7 +36,8 @@ class LongRun(Recipe):
         self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True
     ) -> tuple[pd.DataFrame, nn.Module]:
         config, network = self.config, self.build(generator=torch.Generator().manual_seed(seed))
-        model = Fast(network) if any(isinstance(layer, bnn.GenConv2d) for layer in network) else network
+        fast = PRODUCTS == "bfloat16" and any(isinstance(layer, bnn.GenConv2d) for layer in network)
+        model = Fast(network) if fast else network
         optimizer = config.optimizer(model.train(), config.learning_rate)
         steps = math.ceil(len(data.train_images) / config.batch_size)
         scheduler = config.schedule(optimizer, config.epochs * steps)
@@ -51,7 +54,8 @@ class LongRun(Recipe):
                 scheduler.step()
                 bnn.clamp_latent_weights_(model)
             state.keep(time.process_time() - start)
-        scores = {"epoch": config.epochs, "seconds": state.seconds}
+        products = "bfloat16" if fast else "float32"
+        scores = {"epoch": config.epochs, "seconds": state.seconds, "products": products}
         scores["loss_train"], scores["acc_train"] = bnn.evaluate(network, data.train_images, data.train_labels)
         scores["loss_test"], scores["acc_test"] = bnn.evaluate(network, data.test_images, data.test_labels)
         return pd.DataFrame([scores]), network

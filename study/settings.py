@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import partial
 
+import torch
+
 import bnn_tutorial as bnn
+
+# Where long runs compute products faster in bfloat16. Emulated, it takes three to nine times as long as float32.
+PRODUCTS = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 TUTORIAL = bnn.TrainConfig(score_images=10_000, device="cpu")
 
