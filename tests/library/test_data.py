@@ -260,7 +260,7 @@ def test_arrays_of_numpy_become_tensors(tiny):
     assert torch.equal(bnn.scale_pixels(arrays[0]), bnn.scale_pixels(data.test_images))
 
 
-@pytest.mark.parametrize("operators", ["there", "missing"])
+@pytest.mark.parametrize("operators", ["missing", pytest.param("there", marks=pytest.mark.slow)])
 def test_torchvision_is_imported_with_and_without_its_operators(operators):
     """In a process of its own: with real or stand-in operators the cure stays away, without them it is applied."""
     define = """

@@ -61,9 +61,16 @@ def test_no_page_of_a_kind_has_a_fault_of_accessibility(page, size):
 
 
 # Contrast, the slowest of axe's rules by far, does not depend on the width.
-@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
-def test_a_page_of_each_kind_has_contrast(page, scheme):
-    assert faults_of(page, ALL_KINDS, CONTRAST) == []
+@pytest.mark.parametrize(
+    ("scheme", "addresses"),
+    [
+        pytest.param("dark", ["", "playground/"], id="two pages"),
+        pytest.param("dark", ALL_KINDS, id="dark", marks=pytest.mark.slow),
+        pytest.param("light", ALL_KINDS, id="light", marks=pytest.mark.slow),
+    ],
+)
+def test_a_page_of_each_kind_has_contrast(page, scheme, addresses):
+    assert faults_of(page, addresses, CONTRAST) == []
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def test_random_strokes_become_the_same_pixels_in_both_languages(engine):
     rng = np.random.default_rng(1)
     drawings = [
         [rng.uniform(-20, 300, (rng.integers(1, 30), 2)).tolist() for _ in range(rng.integers(1, 4))]
-        for _ in range(400)
+        for _ in range(100)
     ]
     expected = [prepare_strokes(drawing).tolist() for drawing in drawings]
     assert prepared(engine, strokes=[[drawing] for drawing in drawings])["strokes"] == expected
@@ -107,7 +107,7 @@ def test_random_pictures_become_the_same_pixels_in_both_languages(engine):
     rng = np.random.default_rng(2)
     pictures = [
         (rng.integers(0, 256, shape) * (rng.random(shape) < rng.random())).astype(np.uint8)
-        for shape in rng.integers(1, 70, (200, 2))
+        for shape in rng.integers(1, 70, (50, 2))
     ]
     got = prepared(engine, pictures=[(p.ravel().tolist(), p.shape[1], p.shape[0]) for p in pictures])
     assert got["pictures"] == [prepare_picture(picture).tolist() for picture in pictures]
@@ -190,23 +190,24 @@ ONE = [[(140, 40), (140, 140), (140, 240)]]
 
 
 @pytest.mark.parametrize(
-    ("tool", "size", "options"),
+    ("tool", "size", "options", "every", "most"),
     [
-        pytest.param(Mouse, DESKTOP, {}, id="mouse"),
-        pytest.param(Finger, PHONE, TOUCH, id="finger", marks=pytest.mark.slow),
+        pytest.param(Mouse, DESKTOP, {}, 3, 1, id="ten of them"),
+        pytest.param(Mouse, DESKTOP, {}, 1, 2, id="mouse", marks=pytest.mark.slow),
+        pytest.param(Finger, PHONE, TOUCH, 1, 2, id="finger", marks=pytest.mark.slow),
     ],
 )
-def test_at_least_28_of_30_digits_by_three_writers_are_read(draw, tool, size, options):
+def test_at_least_28_of_30_digits_by_three_writers_are_read(draw, tool, size, options, every, most):
     digits = json.loads(handwriting.FILE.read_text())
     wrong = []
-    for each in digits:
+    for each in digits[::every]:
         draw_strokes(draw, [[*stroke[:-1:4], stroke[-1]] for stroke in each["strokes"]], tool)  # a point takes a frame
         verdict = part(draw, "verdict")
         right = verdict.partition(",")[0].endswith(f" {each['digit']}")
         wrong += [] if right else [(each["digit"], each["writer"], verdict)]
         draw.locator("[data-part=clear]").click()
     assert len(digits) == 30
-    assert len(wrong) <= 2, wrong
+    assert len(wrong) <= most, wrong
 
 
 def test_the_network_sees_what_python_makes_of_the_strokes(draw):

@@ -109,7 +109,7 @@ def test_every_kind_of_network_computes_what_python_computes(engine, kind, count
         assert_parity(engine, PackedNetwork.from_model(model), chunk, tmp_path)
 
 
-@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [100, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", recipe.FILES)
 def test_test_images_give_what_python_computes(engine, name, every, full, tmp_path):
     for chunk in full.test_images[::every].split(500):

@@ -102,7 +102,7 @@ def at_chance(run):
     return 0.4 < run["accuracy"] < 0.6
 
 
-@pytest.mark.parametrize("seed", [None, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 5))])
+@pytest.mark.parametrize("seed", [None, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 3, 5))])
 @pytest.mark.parametrize("name", STORIES)
 def test_a_story_does_what_its_sentence_says_whatever_the_seed(engine, name, seed):
     told = engine.evaluate(TELL, {"name": name, "seed": seed})
@@ -112,11 +112,11 @@ def test_a_story_does_what_its_sentence_says_whatever_the_seed(engine, name, see
 @pytest.mark.parametrize(
     ("name", "low", "high", "beside_low", "beside_high"),
     [
-        ("story-sign", 0.4, 0.6, None, None),
         ("story-window", 0.4, 0.6, 0.9, 1.0),
-        ("story-spread", 0.4, 0.6, 0.9, 1.0),
-        ("story-inertia", 0.9, 1.0, 0.9, 1.0),
-        ("story-twin", 0.75, 0.85, 0.98, 1.0),
+        pytest.param("story-sign", 0.4, 0.6, None, None, marks=pytest.mark.slow),
+        pytest.param("story-spread", 0.4, 0.6, 0.9, 1.0, marks=pytest.mark.slow),
+        pytest.param("story-inertia", 0.9, 1.0, 0.9, 1.0, marks=pytest.mark.slow),
+        pytest.param("story-twin", 0.75, 0.85, 0.98, 1.0, marks=pytest.mark.slow),
     ],
 )
 def test_a_story_ends_on_the_page_as_it_says(stage, name, low, high, beside_low, beside_high):
