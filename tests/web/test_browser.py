@@ -114,10 +114,10 @@ def test_the_first_key_leads_past_the_navigation(page):
 
 
 @pytest.mark.parametrize("size", [PHONE])
-def test_what_is_wider_than_the_phone_can_be_scrolled_by_keyboard(page, size):
-    page.goto("from-julia/")
-    table = page.locator(".md-typeset__scrollwrap[tabindex='0']").first  # Safari needs the attribute to focus it
-    table.focus(timeout=5000)
+@pytest.mark.parametrize(("address", "wide"), [("from-julia/", ".md-typeset__scrollwrap"), (NOTEBOOK, ".figure.wide")])
+def test_what_is_wider_than_the_phone_can_be_scrolled_by_keyboard(page, size, address, wide):
+    page.goto(address)
+    page.locator(f"{wide}[tabindex='0']").first.focus(timeout=5000)  # Safari needs the attribute to focus it
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.activeElement.scrollLeft > 0")
 

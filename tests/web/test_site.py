@@ -34,7 +34,8 @@ def cell(source, data=None, **metadata):
 
 CELLS = {
     "head": v4.new_markdown_cell(
-        "# A notebook\n\nThe sign is $q(x)$:\n\n$$\\operatorname{sign}(x) \\in [-1, 1], |x| < 1$$"
+        "# A notebook\n\nThe sign is $q(x)$:\n\n$$\\operatorname{sign}(x) \\in [-1, 1], |x| < 1$$\n\n"
+        "Also $\\log p$ and $x \\operatorname{XOR} w$."
     ),
     "links": v4.new_markdown_cell("[faq](../docs/faq.md#clip-or-not), [API](../docs/api/ste.md#bnn_tutorial.ste.sign)"),
     "exercise": v4.new_markdown_cell(
@@ -45,6 +46,7 @@ CELLS = {
     "plot": cell("plot()", {"image/png": PNG, "text/plain": "<Axes>"}, alt='A "step" at 0.'),
     "table": cell("table", {"text/html": TABLE, "text/plain": "loss"}),
     "listing": cell("Code(source)", {"text/html": LISTING, "text/plain": "pass"}),
+    "verilog": cell('Code(v, language="systemverilog")', {"text/html": LISTING, "text/plain": "count #(16) of_16;"}),
     "deeper": v4.new_markdown_cell(
         "### Deeper: a `proof`\n\nSee *below*.", metadata={"jp-MarkdownHeadingCollapsed": True}
     ),
@@ -200,12 +202,18 @@ def test_math_is_mathml_and_a_function_has_a_name(html):
     assert '<mi>sign</mi><mo stretchy="false">' in html
     assert '[</mo><mo form="prefix">−</mo>' in html  # the minus in [-1, 1] belongs to the number
     assert "<mo>&#x0003C;</mo>" in html  # x < 1
+    assert '<mi>log</mi><mspace width="0.17em"/><mi>p</mi>' in html
+    assert 'rspace="0.28em">XOR</mo>' in html
     assert "arithmatex" not in html
 
 
 def test_links_written_for_the_repository_lead_to_pages(html):
     assert 'href="../../faq/#clip-or-not"' in html
     assert 'href="../../api/ste/#bnn_tutorial.ste.sign"' in html
+
+
+def test_a_listing_is_in_its_own_language(html):
+    assert '<span class="mi">16</span>' in html  # to Python, all from # on is a comment
 
 
 def test_a_picture_is_a_file_with_its_alt_text_and_size(html, example):
