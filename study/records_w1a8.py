@@ -51,7 +51,7 @@ CANDIDATES = {
     for kind, tries in {"convnet": TRIES_OF_CONVNET, "dense": TRIES_OF_DENSE}.items()
     for name, recipe in tries.items()
 }
-RECIPES = {f"convnet, five convolutions, {n} epochs": changed(DEEPER, epochs=n) for n in (16, 60)}
+RECIPES = {f"W1A8, five convolutions, {n} epochs": changed(DEEPER, epochs=n) for n in (16, 60)}
 
 if __name__ == "__main__":
     run_missing(CHOICES, CANDIDATES, held_out=True, names=CANDIDATES, processes=1)
