@@ -7,7 +7,7 @@ the best published network has 0.9955, with weights of 2 and 4 bits and 11.0 KiB
 First come the trials, with one change at a time and one seed. They are trained on the first 50,000 training images and
 scored on the last 10,000. The test set is not read. A difference of five images is no difference, so there the loss
 decides. The changes that help are combined in a longer trial. Then come the results: the whole training set, accuracy
-on all 10,000 test images after the last epoch, five seeds. A quarter of an hour for each seed of sixteen epochs, and ten
+on all 10,000 test images after the last epoch, five seeds. A quarter of an hour for a seed of sixteen epochs, and ten
 hours for everything, on one quiet core. A run that was stopped continues after its last complete epoch.
 """
 
