@@ -30,7 +30,7 @@ class PackedNetwork:
     turn into something beside 0, since they round p / 255.) Make one with `from_model` or `load`.
 
     Attributes:
-        shape: of an example, as in `Folded`, and so are the next three.
+        shape: of an example, as `Folded` has it.
         layers: what is kept of each layer.
         pixel_threshold: the smallest pixel that `BinaryInput` makes +1; None without a `BinaryInput`.
         limits: (2, features) float32, low and high of a `QuantisedInput`; None without one.

@@ -16,7 +16,7 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 # An operator has room on both sides. These have not: the name of a function, the bars of |x|, and the sign of a number.
 FUNCTION_NAME = re.compile(r"<mo>([A-Za-z_]{2,})</mo>")
 BARE_ARGUMENT = re.compile(r"(?<=[a-z]{2}</mi>)(?=<m[a-np-z])")  # log p, not log(p)
-XOR = re.compile(r"<mi>([A-Z]{2,})</mi>")
+WORD_BETWEEN = re.compile(r"<mi>([A-Z]{2,})</mi>")  # x XOR w
 BAR = re.compile(r'(?<=<mo stretchy="false")(?=>\|</mo>)')
 SIGN = re.compile(r"(?<=[(\[{,=≔∈≤≥]</mo><mo)(?=>[−+±]</mo>)")
 
@@ -48,5 +48,5 @@ def to_mathml(tex: str, display: str) -> str:
         raise ValueError(f"{unknown[1]} is unknown")
     math = FUNCTION_NAME.sub(r"<mi>\1</mi>", math)
     math = BARE_ARGUMENT.sub('<mspace width="0.17em"/>', math).replace("<mi>±</mi>", "<mo>±</mo>")
-    math = XOR.sub(r'<mo lspace="0.28em" rspace="0.28em">\1</mo>', math)
+    math = WORD_BETWEEN.sub(r'<mo lspace="0.28em" rspace="0.28em">\1</mo>', math)
     return SIGN.sub(' form="prefix"', BAR.sub(' lspace="0" rspace="0"', math))

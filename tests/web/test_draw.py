@@ -93,21 +93,23 @@ def test_golden_drawings_become_the_same_pixels(engine):
         assert wrong == []
 
 
-def test_random_strokes_become_the_same_pixels_in_both_languages(engine):
+@pytest.mark.parametrize("count", [100, pytest.param(400, marks=pytest.mark.slow)])
+def test_random_strokes_become_the_same_pixels_in_both_languages(engine, count):
     rng = np.random.default_rng(1)
     drawings = [
         [rng.uniform(-20, 300, (rng.integers(1, 30), 2)).tolist() for _ in range(rng.integers(1, 4))]
-        for _ in range(100)
+        for _ in range(count)
     ]
     expected = [prepare_strokes(drawing).tolist() for drawing in drawings]
     assert prepared(engine, strokes=[[drawing] for drawing in drawings])["strokes"] == expected
 
 
-def test_random_pictures_become_the_same_pixels_in_both_languages(engine):
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_random_pictures_become_the_same_pixels_in_both_languages(engine, count):
     rng = np.random.default_rng(2)
     pictures = [
         (rng.integers(0, 256, shape) * (rng.random(shape) < rng.random())).astype(np.uint8)
-        for shape in rng.integers(1, 70, (50, 2))
+        for shape in rng.integers(1, 70, (count, 2))
     ]
     got = prepared(engine, pictures=[(p.ravel().tolist(), p.shape[1], p.shape[0]) for p in pictures])
     assert got["pictures"] == [prepare_picture(picture).tolist() for picture in pictures]

@@ -27,8 +27,9 @@ def network(name):
     return packed.PackedNetwork.load(FILES[name])
 
 
-def test_the_grid_has_27_cells_of_the_same_digits_with_other_stroke_widths(full):
-    images = full.test_images[:5]
+@pytest.mark.parametrize("count", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_the_grid_has_27_cells_of_the_same_digits_with_other_stroke_widths(full, count):
+    images = full.test_images[:count]
     cells = grid.perturbed(images)
     assert set(cells) == set(product((0.4, 1.0, 1.5), (0.5, 1.0, 2.0), (-15, 0, 15)))
     ink = {width: cells[1.0, width, 0].sum() / images.sum() for width in grid.WIDTHS}
