@@ -26,7 +26,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-
 
 OLD := "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.11"
 
-.PHONY: help tutorial test test-all check site course serve notebooks lab bench format clean
+.PHONY: help tutorial test test-all parity check site course serve notebooks lab bench format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,10 @@ test: check ## the gate: ruff, types, the tests with doctests, the notebooks, th
 
 test-all: check ## the gate and what takes longer; nothing is released without it
 	$(RUN) properdocs build --strict --quiet --config-file mkdocs.yml --site-dir build/site-of-properdocs
-	$(PYTEST)
+	$(PYTEST) -m "not parity"
+
+parity: $(FOR_TEST) ## all test images on all emulated chips, in an hour
+	$(PYTEST) -m parity
 
 check: $(FOR_TEST)
 	$(RUN) ruff check

@@ -1,4 +1,4 @@
-"""How the long runs of `records_w1a8` train; its first networks of one-bit weights and 8-bit activations."""
+"""How the long runs of `records_long` train, and what it trains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EIGHT_BITS = partial(bnn.quantised_relu, limit=255 / 32)  # a step of 1/32
 class LongRun(Recipe):
     """A recipe for hours: the state is saved after each epoch, and the result is scored.
 
-    A convnet trains as `Fast` where the processor has bfloat16; the row says in `products` whether it did.
+    A `convnet` trains as `Fast` where the processor has bfloat16; the row says in `products` whether it did.
     Epochs are numbered from 0, and each has its own random numbers, so a run that was stopped and continued ends with
     the same network. `seconds` are processor time.
     """
@@ -36,7 +36,7 @@ class LongRun(Recipe):
         self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True
     ) -> tuple[pd.DataFrame, nn.Module]:
         config, network = self.config, self.build(generator=torch.Generator().manual_seed(seed))
-        fast = PRODUCTS == "bfloat16" and any(isinstance(layer, bnn.GenConv2d) for layer in network)
+        fast = PRODUCTS == "bfloat16" and getattr(self.build, "func", None) is convnet
         model = Fast(network) if fast else network
         optimizer = config.optimizer(model.train(), config.learning_rate)
         steps = math.ceil(len(data.train_images) / config.batch_size)
@@ -111,6 +111,29 @@ def half_size_mlp(
 ) -> nn.Sequential:
     """A dense network of 14x14 pixels, with one-bit weights: (N, 784) -> logits, (N, 10)."""
     return nn.Sequential(HalfSize(), *bnn.binary_mlp((196, *hidden, 10), activation, generator=generator))
+
+
+def shared_windows(
+    window: Sequence[int], hidden: Sequence[int], generator: torch.Generator | None = None
+) -> nn.Sequential:
+    """A dense network that first looks at 25 windows of 14x14 pixels, with the same weights: (N, 784) -> (N, 10).
+
+    One-bit weights, 8-bit activations. A window has 8x8 pixels, the next one begins two pixels on, and a row of zeros
+    lies around the image. As in BitNetMCU (docs/documentation_2026.md, "Overlapping Blockwise FC").
+
+    Args:
+        window: neurons of each layer that sees a window.
+        hidden: neurons of each layer that sees what all windows gave.
+        generator: for the initial weights.
+    """
+    options = {"activation": EIGHT_BITS, "normalise": True, "generator": generator}
+    inputs, modules = 1, [HalfSize(), nn.Unflatten(1, (1, 14, 14))]
+    for channels in window:
+        place = {"kernel_size": 8, "stride": 2, "padding": 1} if inputs == 1 else {"kernel_size": 1}
+        modules.append(bnn.GenConv2d(inputs, channels, **place, forward_map=bnn.binary_conv2d, **options))
+        inputs = channels
+    widths = (25 * inputs, *hidden, 10)
+    return nn.Sequential(*modules, nn.Flatten(), *bnn.binary_mlp(widths, EIGHT_BITS, generator=generator))
 
 
 class Muon(torch.optim.Muon):

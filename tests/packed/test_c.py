@@ -112,12 +112,25 @@ def test_networks_of_each_kind_have_the_same_sums(name, tmp_path, images):
     check(network, loaded(tmp_path / "net.c", "net_classify"), images[:40])
 
 
+WHOLE = ["normalised", "strides", *FEW_BITS]  # dense and convolutional, of one bit and of more
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FEW_BITS)
+@pytest.mark.parametrize("name", WHOLE)
 def test_all_test_images_have_the_same_sums_and_class_in_every_kind_of_network(name, tmp_path, images):
-    network, _ = packed_at_random(FEW_BITS[name], 1)
+    network, _ = packed_at_random(NETWORKS[name], 1)
     export.to_c(network, tmp_path / "net.c")
     check(network, loaded(tmp_path / "net.c", "net_classify"), images)
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("name", WHOLE)
+def test_all_test_images_have_the_same_sums_and_class_on_chips(name, core, tmp_path, images):
+    network, _ = packed_at_random(NETWORKS[name], 1)
+    export.to_c(network, tmp_path / "net.c")
+    check(network, Chip(core, compile_for(core, tmp_path / "net.c", "net_classify"), counted=False).classify, images)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from study import (
     recipes,
     records,
     records_choices,
-    records_w1a8,
+    records_long,
     runner,
     windows,
     worth,
@@ -48,7 +48,7 @@ def stored(request):
     return request.param
 
 
-@pytest.mark.parametrize("study", [optimisers, worth, records_w1a8], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("study", [optimisers, worth, records_long], ids=lambda module: module.__name__)
 def test_what_rows_there_are_of_a_study_that_goes_on_were_computed_with_its_recipes(study):
     table = pd.read_csv(study.RESULTS) if study.RESULTS.exists() else pd.DataFrame(columns=["name", "settings"])
     for name, settings in zip(table["name"], table["settings"], strict=True):
