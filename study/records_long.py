@@ -51,6 +51,8 @@ TRIES_OF_DENSE = {
     "Muon, learning rate 0.01": changed(DENSE, learning_rate=0.01, optimizer=Muon),
     "60 epochs": LONGER,
     "60 epochs, half the distortion": changed(LONGER, augment=WEAKER),
+    "60 epochs, teacher": changed(LONGER, distilled=True),
+    "60 epochs, teacher, temperature 2": changed(LONGER, distilled=True, temperature=2.0),
     "200 epochs": changed(DENSE, epochs=200),
 }
 WINDOWS = LONGER._replace(build=partial(shared_windows, (64, 32), (72,)))

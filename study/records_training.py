@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import bnn_tutorial as bnn
+from bnn_tutorial.training import soft_targets
 
 from .recipes import SMALL_CONVNET, Recipe, changed
 from .records_distortion import distorted
@@ -35,7 +37,8 @@ class LongRun(Recipe):
     def train(
         self, seed: int, data: bnn.LabelledImages, teacher: nn.Module | None = None, progress: bool = True
     ) -> tuple[pd.DataFrame, nn.Module]:
-        config, network = self.config, self.build(generator=torch.Generator().manual_seed(seed))
+        config = replace(self.config, teacher=teacher if self.distilled else None)
+        network = self.build(generator=torch.Generator().manual_seed(seed))
         fast = PRODUCTS == "bfloat16" and getattr(self.build, "func", None) is convnet
         model = Fast(network) if fast else network
         optimizer = config.optimizer(model.train(), config.learning_rate)
@@ -47,7 +50,9 @@ class LongRun(Recipe):
             start = time.process_time()
             torch.manual_seed(1000 * seed + state.epochs)
             for batch in torch.randperm(len(pixels)).tensor_split(steps):
-                loss = config.loss(model(config.augment(pixels[batch])), data.train_labels[batch])
+                x, y = config.augment(pixels[batch]), data.train_labels[batch]
+                y = y if config.teacher is None else soft_targets(config, x)
+                loss = config.loss(model(x) / config.temperature, y)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

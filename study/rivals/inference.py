@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numba
@@ -121,9 +122,15 @@ def onnx_sessions() -> dict[str, onnxruntime.InferenceSession]:
         return {path.stem: onnxruntime.InferenceSession(path, _options()) for path in (float32, int8)}
 
 
-def network(images: int, binary_input: bool, onnx: dict) -> tuple[Callable, dict[str, Callable]]:
-    """784-300-100-10, from uint8 pixels to the class; the rivals have batch norm folded into one bias."""
-    model = bnn.binary_mlp(binary_input=binary_input).eval()
+def network(
+    images: int, onnx: dict, binary_input: bool = False, codes: bool = False
+) -> tuple[Callable, dict[str, Callable]]:
+    """784-300-100-10, from uint8 pixels to the class; the rivals have batch norm folded into one bias.
+
+    With `codes`, hidden activations have eight bits, and are ReLU's in the rivals of floats; otherwise they are signs.
+    """
+    activation = bnn.quantised_relu if codes else bnn.clipped_sign_ste
+    model = bnn.binary_mlp(activation=activation, binary_input=binary_input).eval()
     ours = packed.PackedNetwork.from_model(model)
     pixels = RANDOM.integers(0, 256, (images, 784)).astype(np.uint8)
     weights = [
@@ -136,17 +143,20 @@ def network(images: int, binary_input: bool, onnx: dict) -> tuple[Callable, dict
     pixels_torch = torch.from_numpy(pixels)
     with_onednn = to_onednn([*zip(w_torch, b_torch, strict=True)], pixels_torch[:1000])
 
+    in_numpy = partial(np.maximum, np.float32(0)) if codes else partial(np.copysign, np.float32(1))
+    in_torch = torch.relu if codes else torch.sign
+
     def with_numpy():
         x = np.sign(pixels.astype(np.float32) - 127.5) if binary_input else pixels.astype(np.float32)
         for w, b in zip(columns[:-1], biases[:-1], strict=True):
-            x = np.copysign(np.float32(1), x @ w + b)
+            x = in_numpy(x @ w + b)
         return (x @ columns[-1] + biases[-1]).argmax(axis=1)
 
     @torch.inference_mode()
     def with_torch():
         x = torch.sign(pixels_torch.float() - 127.5) if binary_input else pixels_torch.float()
         for w, b in zip(w_torch[:-1], b_torch[:-1], strict=True):
-            x = torch.sign(torch.nn.functional.linear(x, w, b))
+            x = in_torch(torch.nn.functional.linear(x, w, b))
         return torch.nn.functional.linear(x, w_torch[-1], b_torch[-1]).argmax(dim=1)
 
     def with_onnx():
@@ -214,10 +224,12 @@ def main() -> None:
         PRODUCT: (product(10_000, 1024, 1024), 1, 15),
         SINGLE: (product(1, 4096, 4096), 20, 50),
         PIXELS: (pixel_product(10_000, 784, 300), 1, None),
-        "784-300-100-10, 10,000 images of 8-bit pixels": (network(10_000, False, onnx), 1, 5),
-        "784-300-100-10, 10,000 images of 1-bit pixels": (network(10_000, True, onnx), 1, 15),
-        "784-300-100-10, one image of 8-bit pixels": (network(1, False, onnx), 200, 2),
-        "784-300-100-10, one image of 1-bit pixels": (network(1, True, onnx), 200, 2),
+        "784-300-100-10, 10,000 images of 8-bit pixels": (network(10_000, onnx), 1, 5),
+        "784-300-100-10, 10,000 images of 1-bit pixels": (network(10_000, onnx, binary_input=True), 1, 15),
+        "784-300-100-10, 10,000 images, W1A8": (network(10_000, onnx, codes=True), 1, None),
+        "784-300-100-10, one image of 8-bit pixels": (network(1, onnx), 200, 2),
+        "784-300-100-10, one image of 1-bit pixels": (network(1, onnx, binary_input=True), 200, 2),
+        "784-300-100-10, one image, W1A8": (network(1, onnx, codes=True), 200, None),
     }
     print(f"One-bit inference against float32 and int8, {options.threads} threads, {binding.get_host_cpu_name()}:")
     seconds, rows = {}, []
