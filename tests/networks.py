@@ -45,10 +45,10 @@ def codes_of_convolutions(forward_map, generator):
     options = {"forward_map": forward_map, "activation": bnn.quantised_relu, "normalise": True, "generator": generator}
     return nn.Sequential(
         nn.Unflatten(1, (1, 28, 28)),
-        bnn.GenConv2d(1, 5, 3, padding=1, pool=2, **options),
-        bnn.GenConv2d(5, 7, 4, stride=2, padding=2, **options),
+        bnn.GenConv2d(1, 5, 3, stride=2, padding=1, **options),
+        bnn.GenConv2d(5, 7, 4, stride=2, padding=2, pool=2, **options),
         nn.Flatten(),
-        DENSE(448, 10, generator=generator),
+        DENSE(112, 10, generator=generator),
     )
 
 

@@ -6,8 +6,11 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import shaken
+from torch import nn
 
 import bnn_tutorial as bnn
+from bnn_tutorial import packed
 from study import recipes, records_long, records_training
 from study.records_distortion import distorted
 from study.records_fast import Fast, Pool, PooledStem
@@ -118,6 +121,51 @@ def test_muon_moves_a_matrix_in_all_directions_alike(generator):
 def test_every_network_keeps_to_its_bytes(name, recipe):
     limit = records_long.BYTES[name.partition(", ")[0]]
     assert 0.9 * limit < bnn.summary(recipe.build()).loc["total", "bytes_packed"] <= limit
+
+
+@pytest.mark.parametrize("kind", records_long.BYTES)
+def test_the_packed_network_names_the_same_classes(kind, full, generator):
+    network = shaken(records_long.CANDIDATES[f"{kind}, base"].build(generator=generator), generator).double()
+    images, layers = full.test_images[:100], list(network)
+    with torch.no_grad():
+        expected = network(bnn.scale_pixels(images).double()).argmax(dim=1)
+        if isinstance(layers[0], records_training.HalfSize):
+            images = (255 * layers.pop(0)(bnn.scale_pixels(images))).round().to(torch.uint8)
+    packed_network = packed.PackedNetwork.from_model(nn.Sequential(*layers))
+    assert packed_network.predict(images.numpy()).tolist() == expected.tolist()
+
+
+def test_half_the_side_is_the_mean_of_four_pixels_rounded_up_from_the_half():
+    images = torch.tensor([[0, 1], [1, 0]], dtype=torch.uint8).repeat(14, 14).view(1, 784)
+    half = records_training.HalfSize()(bnn.scale_pixels(images))
+    assert half.shape == (1, 196)
+    assert torch.allclose(half, torch.full_like(half, 0.5 / 255))
+    assert torch.equal(records_training.HalfSize().eval()(bnn.scale_pixels(images)), torch.full_like(half, 1 / 255))
+
+
+def test_every_window_is_seen_with_the_same_weights(generator):
+    first = records_training.shared_windows((6, 5), (7,), generator=generator)[:4].eval()
+    images = torch.rand(2, 784, generator=generator)
+    moved = images.view(2, 28, 28).roll((4, 4), dims=(1, 2)).flatten(1)  # by one window of 14x14 pixels
+    here, there = first(images), first(moved)
+    assert here.shape == (2, 5, 5, 5)
+    assert torch.allclose(here[:, :, 1:3, 1:3], there[:, :, 2:4, 2:4])
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_a_teachers_soft_targets_replace_the_labels_in_a_distilled_run_only(distilled, run, tiny):
+    targets = []
+
+    def loss(logits, y):
+        targets.append(y)
+        return bnn.cross_entropy(logits, y)
+
+    teacher = bnn.binary_mlp((784, 10), generator=torch.Generator().manual_seed(0))
+    run = run._replace(build=partial(records_training.half_size_mlp, 8))
+    recipes.changed(run, epochs=1, distilled=distilled, loss=loss, temperature=2.0).train(0, tiny, teacher)
+    assert {y.dim() for y in targets} == {1 + distilled}
+    if distilled:
+        assert all(torch.allclose(y.sum(dim=1), torch.ones(len(y))) for y in targets)
 
 
 def test_tries_were_scored_on_held_out_images_with_their_settings():
