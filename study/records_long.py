@@ -61,6 +61,7 @@ TRIES_OF_WINDOWS = {
     "a wider first layer": WINDOWS._replace(build=partial(shared_windows, (128, 32), (64,))),
     "one layer in each window": WINDOWS._replace(build=partial(shared_windows, (32,), (84,))),
     "fewer numbers from each window": WINDOWS._replace(build=partial(shared_windows, (64, 16), (140,))),
+    "three layers in each window": WINDOWS._replace(build=partial(shared_windows, (96, 48, 16), (116,))),
     "half the distortion": changed(WINDOWS, augment=WEAKER),
     "200 epochs": changed(WINDOWS, epochs=200),
 }
