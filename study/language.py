@@ -3,10 +3,10 @@
 Planned before any result was known. The text is Shakespeare's. Whole plays are held out: three to make choices, three
 for the results. At equal layers (four blocks, 128 wide), only the forward map changes, and the rounding of activations,
 which the float model does not have. At equal bytes, each kind fills a budget, 8-bit embeddings included, with 2, 4 or 8
-blocks as wide as fit. Rates and shapes are the best on the plays for choices, in shorter trials of one seed. Until
-these are done, the rate is 0.003 and there are four blocks. The products in training are in bfloat16 where the
-processor multiplies it, otherwise in float32; each row says which. The loss is in nats per character, with n-grams for
-comparison.
+blocks as wide as fit. Rates and shapes are the best on the plays for choices, in shorter trials of one seed. Until all
+kinds have tried their rates, the rate is 0.003 for all. Until a kind has tried its shapes, it has four blocks. The
+products in training are in bfloat16 where the processor multiplies it, otherwise in float32; each row says which. The
+loss is in nats per character, with n-grams for comparison.
 
 An interrupted run continues with the row that it was working on. `python -m study.language ternary` fills only rows
 whose name starts with that word. `--ngrams` measures the baseline. The first ternary model is kept for the page that
@@ -47,7 +47,7 @@ KINDS = {
 ACTIVATIONS = {f"ternary, {n}-bit activations": KINDS["ternary"] | {"activation_bits": n} for n in (4, 1)}
 BUDGETS = (40_000, 160_000, 640_000)
 COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch", "products"]
-RATES, TRIAL_STEPS, STEPS = (0.001, 0.003, 0.01), 1000, 3000
+RATES, TRIAL_STEPS, STEPS = (0.001, 0.003, 0.01, 0.03), 1000, 3000
 
 
 class Run(NamedTuple):
@@ -107,12 +107,13 @@ def widest(kind: str, budget: int, blocks: int) -> dict:
 
 def runs(results: pd.DataFrame) -> dict[str, Run]:
     """All rows of the table by name, the most important first, with the choices of the trials so far."""
-    table = {f"{name}, rate {rate}": Run(options, rate, TRIAL_STEPS, 1, True)
-             for name, options in (KINDS | ACTIVATIONS).items() for rate in RATES}  # fmt: skip
-    rates = {
-        name: best(results, [f"{name}, rate {rate}" for rate in RATES], RATES, 0.003) for name in KINDS | ACTIVATIONS
-    }
-    table = {name: Run(options, rates[name]) for name, options in (KINDS | ACTIVATIONS).items()} | table
+    kinds = KINDS | ACTIVATIONS
+    trials = {f"{name}, rate {rate}": Run(options, rate, TRIAL_STEPS, 1, True)
+              for name, options in kinds.items() for rate in RATES}  # fmt: skip
+    rates = dict.fromkeys(kinds, 0.003)
+    if trials.keys() <= set(results["name"]):
+        rates = {name: best(results, [f"{name}, rate {rate}" for rate in RATES], RATES, 0.003) for name in kinds}
+    table = {name: Run(options, rates[name]) for name, options in kinds.items()} | trials
     for kind, budget in product(KINDS, BUDGETS):
         names = {blocks: f"{kind}, {budget // 1000} kB, {blocks} blocks" for blocks in (2, 4, 8)}
         table |= {name: Run(widest(kind, budget, n), rates[kind], TRIAL_STEPS, 1, True) for n, name in names.items()}

@@ -78,7 +78,12 @@ TRIES = dict(zip(BYTES, (TRIES_OF_CONVNET, TRIES_OF_DENSE, TRIES_OF_WINDOWS, TRI
 CANDIDATES = {
     f"{kind}, {name}": recipe._replace(seeds=1) for kind, tries in TRIES.items() for name, recipe in tries.items()
 }
-RECIPES = {f"W1A8 convnet, five convolutions, {n} epochs": changed(DEEPER, epochs=n) for n in (16, 60)}
+RECIPES = {
+    "W1A8 convnet, five convolutions, 16 epochs": changed(DEEPER, epochs=16),
+    "W1A8 dense, 120 epochs": changed(DENSE, epochs=120),
+    "W1A8 windows, 60 epochs": WINDOWS,
+    "W1A1 dense, 120 epochs": changed(W1A1, epochs=120),
+}
 
 if __name__ == "__main__":
     run_missing(CHOICES, CANDIDATES, held_out=True, names=CANDIDATES, processes=1)
