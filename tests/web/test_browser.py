@@ -3,10 +3,11 @@
 from importlib import resources
 
 import pytest
+from playwright.sync_api import expect
 from screens import DESKTOP, PHONE, VIEWS
 
 NOTEBOOK = "notebooks/01_binary_neural_network/"
-
+LOADING = "[data-state=loading]"  # what the scripts of a page have not finished
 
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -30,6 +31,7 @@ def walk(browser, server, pages, request):
     page.on("request", lambda it: silence.append(it.url) if not it.url.startswith((server, "data:", "blob:")) else None)
     for address in pages:
         page.goto(address)
+        expect(page.locator(LOADING)).to_have_count(0)
         width = page.evaluate("document.documentElement.scrollWidth")
         wrong["width"] += [(address, width)] if width != request.param["width"] else []
     page.wait_for_load_state("networkidle")
@@ -84,6 +86,7 @@ def faults_of(page, addresses, rules):
     faults = []
     for address in addresses:
         page.goto(address)
+        expect(page.locator(LOADING)).to_have_count(0)
         faults += [(address, *fault) for fault in axe_faults(page, rules)]
     return faults
 
@@ -176,9 +179,8 @@ def test_the_search_finds_the_right_page_first(page, server, query, address):
     box = page.get_by_role("textbox", name="Search")
     box.fill(query[:-1])  # typed key by key, results of its first letters would come first
     box.press(query[-1])
-    first = page.locator(".md-search-result__item a").first
-    first.wait_for(state="attached")
-    assert first.evaluate("(link) => link.href").startswith(server + address)
+    is_first = "(start) => document.querySelector('.md-search-result__item a')?.href.startsWith(start)"
+    page.wait_for_function(is_first, arg=server + address)
 
 
 def test_pages_lead_on_and_back(page, server):

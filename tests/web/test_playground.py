@@ -185,8 +185,8 @@ def test_what_an_address_has_wrong_becomes_the_default(page, engine, hash):
 def test_the_name_of_a_heading_changes_no_settings(stage):
     setting(stage, "units").select_option("3")
     part(stage, "step").click()
-    stage.evaluate("location.hash = '#what-you-see'")
-    stage.wait_for_timeout(100)
+    stage.evaluate("""() => new Promise((done) => {
+      addEventListener("hashchange", () => done(), { once: true }); location.hash = "#what-you-see"; })""")
     assert setting(stage, "units").input_value() == "3"
     assert steps(stage) == 1
 
@@ -294,9 +294,10 @@ def at(page, x, y):
 
 
 def own_points(page):
-    page.wait_for_timeout(400)  # the address follows when the changes pause
+    """The address follows 300 ms after the last change, by a timer that fires before a later, longer one."""
     return page.evaluate(
-        "async () => (await import('../web/playground/plane/state.js')).readState(location.hash).points"
+        "async () => { await new Promise((done) => setTimeout(done, 400));"
+        " return (await import('../web/playground/plane/state.js')).readState(location.hash).points; }"
     )
 
 

@@ -299,9 +299,8 @@ def test_the_paper_is_read_by_the_new_network(trained, downloads):
     trained.locator(".train .draw-paper").scroll_into_view_if_needed()
     draw_strokes(trained, SEVEN)
     trained.locator(".train-labels").focus()
-    trained.wait_for_function(
-        "document.querySelector('.train [data-part=verdict]').textContent.startsWith('Looks like')"
-    )
+    trained.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert text(trained, "verdict").startswith("Looks like")
     logits = network.logits(prepare_strokes(SEVEN)[None])[0]
     shown = trained.locator(".train .draw-bars small").all_text_contents()
     assert [float(logit.replace("−", "-")) for logit in shown] == pytest.approx(logits, abs=0.051)
@@ -360,7 +359,9 @@ def test_a_key_labels_nothing_where_the_paper_is_empty_or_one_types(fresh):
     fresh.keyboard.press("1")
     draw_strokes(fresh, ONE)
     fresh.get_by_role("textbox", name="Search").press("1")
+    expect(fresh.locator("#__search")).to_be_checked()
     fresh.keyboard.press("Escape")
+    expect(fresh.get_by_role("textbox", name="Search")).not_to_be_focused()
     fresh.keyboard.press("Control+1")
     assert fresh.locator(".train-own button").count() == 0
 
