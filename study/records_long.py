@@ -51,7 +51,6 @@ TRIES_OF_DENSE = {
     "Muon, learning rate 0.01": changed(DENSE, learning_rate=0.01, optimizer=Muon),
     "60 epochs": LONGER,
     "60 epochs, half the distortion": changed(LONGER, augment=WEAKER),
-    "60 epochs, teacher": changed(LONGER, distilled=True),
     "60 epochs, teacher, temperature 2": changed(LONGER, distilled=True, temperature=2.0),
     "200 epochs": changed(DENSE, epochs=200),
 }
@@ -80,7 +79,7 @@ CANDIDATES = {
 }
 RECIPES = {
     "W1A8 convnet, five convolutions, 16 epochs": changed(DEEPER, epochs=16),
-    "W1A8 dense, 120 epochs": changed(DENSE, epochs=120),
+    "W1A8 dense, 60 epochs": LONGER,
     "W1A8 windows, 60 epochs": WINDOWS,
     "W1A1 dense, 120 epochs": changed(W1A1, epochs=120),
 }
