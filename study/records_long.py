@@ -80,7 +80,7 @@ CANDIDATES = {
 RECIPES = {
     "W1A8 convnet, five convolutions, 16 epochs": changed(DEEPER, epochs=16),
     "W1A8 dense, 60 epochs": LONGER,
-    "W1A8 windows, 60 epochs": WINDOWS,
+    "W1A8 windows, 60 epochs": TRIES_OF_WINDOWS["three layers in each window"],
     "W1A1 dense, 120 epochs": changed(W1A1, epochs=120),
 }
 
