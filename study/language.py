@@ -1,4 +1,4 @@
-"""What a bit is worth in a language model: `python -m study.language`, about ten hours on one core.
+"""What a bit is worth in a language model: `python -m study.language`, some fifty hours on one core without bfloat16.
 
 Planned before any result was known. The text is Shakespeare's. Whole plays are held out: three to make choices, three
 for the results. At equal layers (four blocks, 128 wide), only the forward map changes, and the rounding of activations,

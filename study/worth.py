@@ -19,7 +19,7 @@ Their rate is the best of three neighbours, by one seed of sixty epochs on held-
 means with Welch's interval. They are unpaired, since different networks share nothing by sharing a seed. All pairs of
 kinds in a column are corrected together, by Šidák's correction.
 
-Networks of one shape are trained together (`together`), with the steps of `bnn.train`. About three hours on one quiet
+Networks of one shape are trained together (`together`), with the steps of `bnn.train`. About ten hours on one quiet
 core. An interrupted run continues where it stopped.
 """
 
