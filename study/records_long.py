@@ -78,7 +78,7 @@ CANDIDATES = {
     f"{kind}, {name}": recipe._replace(seeds=1) for kind, tries in TRIES.items() for name, recipe in tries.items()
 }
 RECIPES = {
-    "W1A8 convnet, five convolutions, 16 epochs": changed(DEEPER, epochs=16),
+    "W1A8 convnet, 16 epochs": changed(DEEPER, epochs=16),
     "W1A8 dense, 60 epochs": LONGER,
     "W1A8 windows, 60 epochs": TRIES_OF_WINDOWS["three layers in each window"],
     "W1A1 dense, 120 epochs": changed(W1A1, epochs=120),
