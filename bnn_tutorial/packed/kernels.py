@@ -4,13 +4,15 @@ A sign is a bit, 1 for +1, and 64 of them are a word. Two rows of K signs that d
 K - 2d, and d is the popcount (how many bits are 1) of the XOR of their words: `plain_products` is just that.
 
 `SignProducts` does the same faster, by *tiling*, the old trick of matrix products (Goto and van de Geijn 2008): the
-sums of a tile, 8 rows by 16 neurons, stay in registers while the loop goes over the words, so that a vector of weights,
-once loaded, serves 8 rows. Python has no names for registers, so the tile is written in LLVM's language, into which
-numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one instruction counts the ones
-in 512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
+sums of a tile, 4 or 8 rows by 16 neurons, stay in registers while the loop goes over the words, so that a vector of
+weights, once loaded, serves all these rows. Python has no names for registers, so the tile is written in LLVM's
+language, into which numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one
+instruction counts the ones in 512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
 
-`ByteProducts` has the same tiles of words of four bytes. For many rows, on processors with instructions for products of
-bytes (VNNI, AMX), it takes PyTorch's product of matrices, oneDNN's.
+`ByteProducts` has the same tiles of words of four bytes. With VNNI one instruction multiplies 64 bytes and adds to sums
+of 32 bits. Elsewhere sums are of 16 bits for as long as these cannot overflow: 64 words with weights of ±1, four with 4
+bits, one with 8. So there, fewer bits are faster, too. For many rows, on processors with VNNI, it takes PyTorch's
+product of matrices, oneDNN's.
 """
 
 from __future__ import annotations
@@ -29,15 +31,18 @@ import torch
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy import ndarray as Array
 
 T = TypeVar("T")
 WORD = 64  # signs in a word
-ROWS, NEURONS = 8, 16  # of a tile
+ROWS, NEURONS = 8 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 4, 16  # of a tile, as registers have room
 # Rows for which tiles are faster than oneDNN, which without VNNI takes a hundred times as long.
 FEW = 16 if torch.cpu._is_vnni_supported() else sys.maxsize
 PROCESS = os.getpid()
+FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]  # of the machine, as numba compiles for it
+VNNI = "+avx512vnni" in FEATURES
 
 
 def pack_bits(bits: Array) -> Array:
@@ -110,7 +115,7 @@ class SignProducts:
     def __call__(self, x: Array) -> Array:
         """(N, W) uint64 -> (N, M) int32, a view."""
         _expect(x, np.uint64, self.words)  # the compiled code reads memory as it lies
-        return _products(np.ascontiguousarray(x), self._tiles, self._start)[:, : len(self.added)]
+        return _products(np.ascontiguousarray(x), self._tiles, self._start, self.words)[:, : len(self.added)]
 
 
 class ByteProducts:
@@ -136,28 +141,40 @@ class ByteProducts:
         self._weights = np.ascontiguousarray(levels >> 1 if self._odd else levels).astype(np.int8)
         self.added = 128 * levels.sum(axis=1, dtype=np.int32) * np.int32(of_bytes)
         self._start = np.pad(-128 * self._weights.sum(axis=1, dtype=np.int32), (0, -len(levels) % NEURONS))
+        largest = int(abs(self._weights.astype(int)).max())
+        # A sum of 16 bits grows by two products at once, of up to 255 with a weight, or with half of a large one.
+        self._in_halves = largest > 64 and not VNNI
+        self._block = 2**31 if VNNI else (2**15 - 1) // (2 * 255 * min(max(1, largest), 64))
 
     @cached_property
     def _tiles(self) -> Array:
-        return _tiled(_words(self._weights))
+        half = self._weights >> 1
+        parts = [half, self._weights - half] if self._in_halves else [self._weights]
+        return _tiled(np.concatenate([_words(part.view(np.uint8)) for part in parts], axis=1))
 
     def __call__(self, x: Array) -> Array:
         """(N, K) uint8 or int8 -> (N, M) int32: the products less `added`."""
         _expect(x, np.uint8 if self.of_bytes else np.int8, self.inputs)
-        signed = (x ^ np.uint8(128)).view(np.int8) if self.of_bytes else np.ascontiguousarray(x)  # of bytes x - 128
+        octets = x if self.of_bytes else x.view(np.uint8) ^ np.uint8(128)  # of signed bytes x + 128
         if len(x) > FEW and torch.backends.mkldnn.is_available():
-            sums = torch._int_mm(torch.from_numpy(signed), torch.from_numpy(self._weights).T).numpy()
+            signed = torch.from_numpy((octets ^ np.uint8(128)).view(np.int8))
+            sums = torch._int_mm(signed, torch.from_numpy(self._weights).T).numpy()
         else:
-            words = _words(signed.view(np.uint8) ^ np.uint8(128))
-            sums = _products(words, self._tiles, self._start)[:, : len(self.added)]
-        return 2 * sums + signed.sum(axis=1, dtype=np.int32, keepdims=True) if self._odd else sums
+            words = _words(octets)
+            words = np.concatenate([words, words], axis=1) if self._in_halves else words
+            sums = _products(words, self._tiles, self._start, self._block)[:, : len(self.added)]
+        if not self._odd:
+            return sums
+        return 2 * sums + (octets.sum(axis=1, dtype=np.int32, keepdims=True) - 128 * self.inputs)
 
 
 def _words(octets: Array) -> Array:
-    """(N, K) of a byte each -> (N, ceil(K / 4)) uint32, the rest 0."""
+    """(N, K) uint8 -> (N, ceil(K / 4)) uint32, the rest 0."""
     rows, columns = octets.shape
+    if columns % 4 == 0:
+        return np.ascontiguousarray(octets).view(np.uint32)
     words = np.zeros((rows, -(-columns // 4)), np.uint32)
-    words.view(octets.dtype)[:, :columns] = octets
+    words.view(np.uint8)[:, :columns] = octets
     return words
 
 
@@ -213,90 +230,115 @@ def plain_products(x: Array, weights: Array, inputs: int) -> Array:
     return out
 
 
-INT, LONG = ir.IntType(32), ir.IntType(64)
+SHORT, INT, LONG = (ir.IntType(bits) for bits in (16, 32, 64))
 
 
-def _add_differences(context, builder, sums, x, weights):
-    """Signs: the ones in the XOR of 64 of them."""
-    popcount = ir.FunctionType(sums.type, [sums.type])
-    popcount = cgutils.get_or_insert_function(builder.module, popcount, f"llvm.ctpop.v{sums.type.count}i64")
-    return builder.add(sums, builder.call(popcount, [builder.xor(x, weights)]))
+class _Signs:
+    """How a tile adds up products of signs: 64 at once in numbers of 64 bits, the ones of their XOR."""
+
+    vector = sums = ir.VectorType(LONG, 8)  # 64 bytes, the width of AVX-512
+
+    def add(self, builder, sums, x, weights):
+        return builder.add(sums, _call(builder, "llvm.ctpop.v8i64", self.sums, builder.xor(x, weights)))
+
+    def finish(self, builder, sums):
+        ints = ir.VectorType(INT, 8)
+        return builder.mul(builder.trunc(sums, ints), ints([-2] * 8))
 
 
-def _add_products(context, builder, sums, x, weights):
-    """Bytes: the products of four unsigned ones with four signed ones; with VNNI, that is one instruction."""
-    if "+avx512vnni" in context.codegen().magic_tuple()[2]:
-        operand = ir.VectorType(ir.IntType(8), 64) if binding.llvm_version_info >= (22,) else sums.type
-        add = ir.FunctionType(sums.type, [sums.type, operand, operand])
-        add = cgutils.get_or_insert_function(builder.module, add, "llvm.x86.avx512.vpdpbusd.512")
-        return builder.call(add, [sums, builder.bitcast(x, operand), builder.bitcast(weights, operand)])
-    half, wide = ir.VectorType(ir.IntType(16), 32), ir.VectorType(INT, 32)
-    eight, x, weights = half([8] * 32), builder.bitcast(x, half), builder.bitcast(weights, half)
-    first = builder.and_(x, half([255] * 32)), builder.ashr(builder.shl(weights, eight), eight)
-    second = builder.lshr(x, eight), builder.ashr(weights, eight)
-    for a, b in (first, second):  # of each 16 bits; LLVM knows an instruction for what follows
-        products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
-        for start in (0, 1):
-            part = builder.shuffle_vector(products, products, sums.type(list(range(start, 32, 2))))
-            sums = builder.add(sums, part)
-    return sums
+class _Bytes:
+    """How a tile adds up products of unsigned bytes with signed ones: in 32 bits with VNNI, else in 16 bits."""
+
+    vector = ir.VectorType(INT, 16 if VNNI else 8)
+    sums = vector if VNNI else ir.VectorType(SHORT, 16)
+
+    def add(self, builder, sums, x, weights):
+        if VNNI:
+            kind = ir.VectorType(ir.IntType(8), 64) if binding.llvm_version_info >= (22,) else self.vector
+            octets = (builder.bitcast(v, kind) for v in (x, weights))
+            return _call(builder, "llvm.x86.avx512.vpdpbusd.512", self.sums, sums, *octets)
+        if "+avx2" in FEATURES:
+            octets = (builder.bitcast(v, ir.VectorType(ir.IntType(8), 32)) for v in (x, weights))
+            return builder.add(sums, _call(builder, "llvm.x86.avx2.pmadd.ub.sw", self.sums, *octets))
+        x, weights, eight = builder.bitcast(x, self.sums), builder.bitcast(weights, self.sums), self.sums([8] * 16)
+        low = builder.mul(builder.lshr(builder.shl(x, eight), eight), builder.ashr(builder.shl(weights, eight), eight))
+        return builder.add(sums, builder.add(low, builder.mul(builder.lshr(x, eight), builder.ashr(weights, eight))))
+
+    def finish(self, builder, sums):
+        if VNNI:
+            return sums
+        half = self.vector([16] * 8)
+        sums = builder.bitcast(sums, self.vector)
+        return builder.add(builder.ashr(builder.shl(sums, half), half), builder.ashr(sums, half))
+
+
+def _call(builder, name, returned, *arguments):
+    kind = ir.FunctionType(returned, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
 def _tile_of(rows: int):
-    """Of so many rows from `first` on, start + factor * sums with the neurons of a tile, into their place of `out`."""
+    """Of so many rows from `first` on, add the sums over words from `begin` to `end` to their place in `out`."""
 
     @intrinsic
-    def tile(typing_context, x, tiles, start, out, first, tile):
-        is_signs = x.dtype == types.uint64
-        add, factor = (_add_differences, -2) if is_signs else (_add_products, 1)
-        lanes, arrays_of = (8 if is_signs else 16), (x, tiles, start, out)
-        vector, ints = ir.VectorType(LONG if is_signs else INT, lanes), ir.VectorType(INT, lanes)  # of 64 and 32 bytes
+    def tile(typing_context, x, tiles, out, tile, first, begin, end):
+        arrays_of = x, tiles, out
 
         def generate(context, builder, signature, arguments):
-            *_, first, tile = arguments
+            *_, tile, first, begin, end = arguments
             arrays = [context.make_array(kind)(context, builder, arguments[i]) for i, kind in enumerate(arrays_of)]
+            way = _Signs() if x.dtype == types.uint64 else _Bytes()
+            lanes = way.vector.count
+            ints = ir.VectorType(INT, lanes)
 
             def at(i, *place):
                 return cgutils.get_item_pointer(context, builder, arrays_of[i], arrays[i], place)
 
-            def load(pointer, kind):
-                return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4)
+            def vector_at(i, kind, *place):
+                return builder.bitcast(at(i, *place), kind.as_pointer())
 
-            numbers = [builder.add(first, LONG(i)) for i in range(rows)]
-            parts = [LONG(i) for i in range(0, NEURONS, lanes)]
-            sums = [[cgutils.alloca_once_value(builder, vector(None)) for _ in parts] for _ in numbers]
-            with cgutils.for_range(builder, builder.extract_value(arrays[0].shape, 1)) as loop:
-                weights = [load(at(1, tile, loop.index, part), vector) for part in parts]
+            numbers, parts = [builder.add(first, LONG(i)) for i in range(rows)], range(0, NEURONS, lanes)
+            sums = [[cgutils.alloca_once_value(builder, way.sums(None)) for _ in parts] for _ in numbers]
+            with cgutils.for_range(builder, end, begin) as loop:
+                weights = [
+                    builder.load(vector_at(1, way.vector, tile, loop.index, LONG(part)), align=4) for part in parts
+                ]
                 for number, row in zip(numbers, sums, strict=True):
-                    word = builder.insert_element(vector(ir.Undefined), builder.load(at(0, number, loop.index)), INT(0))
+                    word = builder.load(at(0, number, loop.index))
+                    word = builder.insert_element(way.vector(ir.Undefined), word, INT(0))
                     word = builder.shuffle_vector(word, word, ints(None))  # the same in all lanes
                     for total, part in zip(row, weights, strict=True):
-                        builder.store(add(context, builder, builder.load(total), word, part), total)  # in registers
+                        builder.store(way.add(builder, builder.load(total), word, part), total)  # in registers
             for number, row in zip(numbers, sums, strict=True):
                 for part, total in zip(parts, row, strict=True):
-                    neuron = builder.add(builder.mul(tile, LONG(NEURONS)), part)
-                    total = builder.load(total)
-                    total = builder.trunc(total, ints) if is_signs else total
-                    result = builder.add(load(at(2, neuron), ints), builder.mul(total, ints([factor] * lanes)))
-                    builder.store(result, builder.bitcast(at(3, number, neuron), ints.as_pointer()), align=4)
+                    neuron = builder.add(builder.mul(tile, LONG(NEURONS)), LONG(part))
+                    place = vector_at(2, ints, number, neuron)
+                    total = way.finish(builder, builder.load(total))
+                    builder.store(builder.add(builder.load(place, align=4), total), place, align=4)
             return context.get_dummy_value()
 
-        return types.void(x, tiles, start, out, first, tile), generate
+        return types.void(x, tiles, out, tile, first, begin, end), generate
 
     return tile
 
 
-_tile_of_1, _tile_of_8 = _tile_of(1), _tile_of(ROWS)
+_tile_of_one, _tile_of_rows = _tile_of(1), _tile_of(ROWS)
 
 
 @compiled
-def _products(x: Array, tiles: Array, start: Array) -> Array:
-    """(N, W) words, their tiles, as many numbers as these have neurons -> (N, as many) int32: what a tile computes."""
-    out = np.empty((len(x), len(start)), np.int32)
+def _products(x: Array, tiles: Array, start: Array, block: int) -> Array:
+    """(N, W) words, their tiles, as many numbers as these have neurons -> (N, as many) int32: start + products.
+
+    Sums are finished after a block of words.
+    """
+    out, words = np.empty((len(x), len(start)), np.int32), x.shape[1]
+    out[:] = start
     whole = len(x) // ROWS * ROWS
     for tile in range(len(tiles)):
-        for row in range(0, whole, ROWS):
-            _tile_of_8(x, tiles, start, out, row, tile)
-        for row in range(whole, len(x)):
-            _tile_of_1(x, tiles, start, out, row, tile)
+        for begin in range(0, words, block):
+            end = min(begin + block, words)
+            for row in range(0, whole, ROWS):
+                _tile_of_rows(x, tiles, out, tile, row, begin, end)
+            for row in range(whole, len(x)):
+                _tile_of_one(x, tiles, out, tile, row, begin, end)
     return out

@@ -187,7 +187,7 @@ class _Step:
         if layer.activation == "sign":
             return kernels.signs(sums, self.threshold)
         numbers = self.product.added, layer.multiplier, layer.offset, layer.point, layer.top
-        return kernels.codes(sums.reshape(-1, sums.shape[-1]), *numbers).reshape(sums.shape)
+        return kernels.codes(np.ascontiguousarray(sums.reshape(-1, sums.shape[-1])), *numbers).reshape(sums.shape)
 
 
 def _pooled(sums: Array, layer: FoldedLayer) -> Array:
