@@ -216,8 +216,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of all (%(default)s)")
     parser.add_argument("--store", action="store_true", help=f"write the rows into {RESULTS.name}")
     options = parser.parse_args()
+    numba.set_num_threads(options.threads)  # first, since numba's OpenMP sets PyTorch's threads, too
     torch.set_num_threads(options.threads)
-    numba.set_num_threads(options.threads)
 
     onnx = onnx_sessions()
     cases = {
