@@ -35,8 +35,9 @@ def contrast(scores: Mapping[str, Sequence[float]], factors: Mapping[str, float]
     runs = [(factor, np.asarray(scores[name], float)) for name, factor in factors.items()]
     mean = sum(factor * x.mean() for factor, x in runs)
     parts = np.array([factor**2 * x.var(ddof=1) / len(x) if len(x) > 1 else np.nan for factor, x in runs])
-    freedom = parts.sum() ** 2 / sum(part**2 / (len(x) - 1) for part, (_, x) in zip(parts, runs, strict=True) if part)
-    half = stats.t.ppf((1 + level) / 2, freedom) * parts.sum() ** 0.5
+    spread = [part**2 / (len(x) - 1) for part, (_, x) in zip(parts, runs, strict=True) if part]
+    freedom = parts.sum() ** 2 / sum(spread) if spread else 1
+    half = stats.t.ppf((1 + level) / 2, freedom) * parts.sum() ** 0.5  # 0 if all scores are equal
     return pd.Series({"difference": mean, "from": mean - half, "to": mean + half})
 
 

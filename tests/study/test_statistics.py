@@ -12,6 +12,7 @@ SCORES = {"a": RANDOM.normal(98, 0.1, 5), "b": RANDOM.normal(97, 0.4, 5), "c": R
 
 def test_the_interval_of_a_mean_is_student_s():
     assert half_width([1.0, 2.0, 3.0]) == pytest.approx(4.303 / 3**0.5, abs=1e-3)  # by the printed table
+    assert half_width([0.5, 0.5]) == 0
 
 
 def test_a_difference_has_welch_s_interval():
