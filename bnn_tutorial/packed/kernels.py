@@ -4,15 +4,15 @@ A sign is a bit, 1 for +1, and 64 of them are a word. Two rows of K signs that d
 K - 2d, and d is the popcount (how many bits are 1) of the XOR of their words: `plain_products` is just that.
 
 `SignProducts` does the same faster, by *tiling*, the old trick of matrix products (Goto and van de Geijn 2008): the
-sums of a tile, 4 or 8 rows by 16 neurons, stay in registers while the loop goes over the words, so that a vector of
-weights, once loaded, serves all these rows. Python has no names for registers, so the tile is written in LLVM's
-language, into which numba translates everything: a tile in Python takes 2.4 to 5 times as long. With AVX-512 one
-instruction counts the ones in 512 bits (VPOPCNTDQ); elsewhere LLVM takes what there is.
+sums of a tile, 4 or 8 rows by 16 neurons, stay in registers, as far as there are any, while the loop goes over the
+words, so that a vector of weights, once loaded, serves all these rows. Python has no names for registers, so the tile
+is written in LLVM's language, into which numba translates everything. With VPOPCNTDQ, an extension of AVX-512, one
+instruction counts the ones in 512 bits; elsewhere LLVM takes what there is.
 
 `ByteProducts` has the same tiles of words of four bytes. With VNNI one instruction multiplies 64 bytes and adds to sums
 of 32 bits. Elsewhere sums are of 16 bits for as long as these cannot overflow: 64 words with weights of ±1, four with 4
-bits, one with 8. So there, fewer bits are faster, too. For many rows, on processors with VNNI, it takes PyTorch's
-product of matrices, oneDNN's.
+bits, one with 8, in two halves. So there, fewer bits are faster. For many rows, on processors with VNNI, it takes
+PyTorch's product of matrices, oneDNN's.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from numpy import ndarray as Array
 
 T = TypeVar("T")
 WORD = 64  # signs in a word
-ROWS, NEURONS = 8 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 4, 16  # of a tile, as registers have room
-# Rows for which tiles are faster than oneDNN, which without VNNI takes a hundred times as long.
+ROWS, NEURONS = 8 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 4, 16  # of a tile
+# Up to so many rows tiles are faster than oneDNN: always where there is no VNNI.
 FEW = 16 if torch.cpu._is_vnni_supported() else sys.maxsize
 PROCESS = os.getpid()
 FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]  # of the machine, as numba compiles for it
@@ -75,7 +75,7 @@ def spread(run: Callable[[Array], T], x: Array, rows: int) -> list[T]:
 
 @cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of our own, each of which lets PyTorch compute alone: no other's threads have to be there.
+    """Threads of our own, in each of which PyTorch uses just that one.
 
     A process that was forked begins anew, since threads do not come along.
     """
@@ -124,11 +124,11 @@ class ByteProducts:
     Weights of 8 bits, odd numbers from -255 to 255, are 2q + 1, and q fits into a byte.
 
     Args:
-        levels: a neuron a row, (M, K) int16.
+        levels: a neuron a row, (M, K) int16; all odd if any is beyond ±127.
         of_bytes: whether the inputs are 0 ... 255, as uint8; else ±1, as int8.
 
     Attributes:
-        added: (M,) int32, what has to be added to the result: bytes are multiplied as x - 128, which is signed.
+        added: (M,) int32, what has to be added to the result, which is that of x - 128: oneDNN multiplies signed bytes.
 
     Examples:
         >>> products = ByteProducts(np.array([[1, -1, 255]], np.int16), of_bytes=True)
@@ -142,7 +142,7 @@ class ByteProducts:
         self.added = 128 * levels.sum(axis=1, dtype=np.int32) * np.int32(of_bytes)
         self._start = np.pad(-128 * self._weights.sum(axis=1, dtype=np.int32), (0, -len(levels) % NEURONS))
         largest = int(abs(self._weights.astype(int)).max())
-        # A sum of 16 bits grows by two products at once, of up to 255 with a weight, or with half of a large one.
+        # A sum of 16 bits grows by two products of 255 and a weight at once. Beyond 64 that overflows: halves do not.
         self._in_halves = largest > 64 and not VNNI
         self._block = 2**31 if VNNI else (2**15 - 1) // (2 * 255 * min(max(1, largest), 64))
 
@@ -327,9 +327,9 @@ _tile_of_one, _tile_of_rows = _tile_of(1), _tile_of(ROWS)
 
 @compiled
 def _products(x: Array, tiles: Array, start: Array, block: int) -> Array:
-    """(N, W) words, their tiles, as many numbers as these have neurons -> (N, as many) int32: start + products.
+    """(N, W) words, tiles of weights, a start for each of their neurons -> (N, neurons) int32: start + products.
 
-    Sums are finished after a block of words.
+    Sums are moved to 32 bits after each block of words.
     """
     out, words = np.empty((len(x), len(start)), np.int32), x.shape[1]
     out[:] = start
