@@ -17,6 +17,7 @@ import os
 import statistics
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -169,6 +170,18 @@ def network(
     return lambda: ours.predict(pixels), peers | {"int8, oneDNN": lambda: with_onednn(pixels_torch)}
 
 
+def memory(codes: bool) -> int:
+    """Bytes of arrays that 784-300-100-10 holds once it has been ready for one image and for many."""
+    model = bnn.binary_mlp(activation=bnn.quantised_relu if codes else bnn.clipped_sign_ste).eval()
+    tracemalloc.start()
+    ours = packed.PackedNetwork.from_model(model)
+    for images in (1, 1000):
+        ours.predict(np.zeros((images, 784), np.uint8))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held
+
+
 @numba.njit
 def _chain(steps):
     x = np.uint64(1)
@@ -245,6 +258,9 @@ def main() -> None:
             rows.append(machine | {"what": name, "microseconds": round(seconds[name] * 1e6, 1)} | times)
     if options.store:
         store(rows)
+    for name, codes in (("W1A1", False), ("W1A8", True)):
+        held = memory(codes)
+        print(f"  784-300-100-10, {name}: {held:,} bytes in memory, {held / 266_200:.1f} times the weights of int8.")
     cycles = cycles_per_second() * options.threads
     (bits, of_bits), (macs, of_bytes) = widest()
     a_cycle = 10_000 * 1024**2 / seconds[PRODUCT] / cycles
