@@ -13,9 +13,10 @@ import torch
 from bnn_tutorial.packed import kernels
 from bnn_tutorial.packed.kernels import ByteProducts, SignProducts, pack_bits, unpack_bits
 
-ROWS = [1, 7, 8, 9, 65]  # blocks of 8
+ROWS = [1, 7, 8, 9, 65]  # blocks of 4 or 8
 SIZES = [(1, 1), (15, 31), (16, 32), (17, 33), (63, 15), (64, 16), (65, 17), (130, 65), (784, 300)]  # inputs, neurons
-LEVELS = {"1 bit": [-1, 1], "ternary": [-1, 0, 1], "4 bits": range(-15, 16, 2), "8 bits": range(-255, 256, 2)}
+LEVELS = {"1 bit": [-1, 1], "ternary": [-1, 0, 1]}
+LEVELS |= {f"{bits} bits": range(1 - 2**bits, 2**bits, 2) for bits in (4, 7, 8)}
 
 
 @pytest.fixture
@@ -73,10 +74,11 @@ def test_products_of_bytes_and_of_signs_with_any_weights_are_numpys(random, leve
 
 
 @pytest.mark.usefixtures("way")
-def test_the_largest_sums_do_not_overflow():
-    x, weights = np.full((20, 1000), 255, np.uint8), np.array([[255] * 1000, [-255] * 1000], np.int16)
+@pytest.mark.parametrize("weight", [1, 15, 64, 65, 127, 255])
+def test_the_largest_sums_do_not_overflow(weight):
+    x, weights = np.full((20, 1000), 255, np.uint8), np.array([[weight] * 1000, [-weight] * 1000], np.int16)
     products = ByteProducts(weights, of_bytes=True)
-    assert (products(x) + products.added).tolist() == [[65_025_000, -65_025_000]] * 20
+    assert (products(x) + products.added).tolist() == [[255_000 * weight, -255_000 * weight]] * 20
 
 
 @pytest.mark.parametrize("neurons", [1, 15, 64, 65, 300])
@@ -99,12 +101,12 @@ def test_codes_are_the_definition_in_python(random):
     "features", [pytest.param("", id="plain", marks=pytest.mark.slow), pytest.param("+avx2,+popcnt", id="AVX2")]
 )
 def test_machines_without_avx512_get_the_same_numbers(features, tmp_path):
-    here, chosen = Path(__file__), "(numpys and (784 or 130)) and not oneDNN"
+    here, chosen = Path(__file__), "(numpys and (784 or 130) or largest) and not oneDNN"
     command = [sys.executable, "-m", "pytest", "-q", here, "-k", chosen, "-p", "no:cacheprovider"]
     machine = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(command, env=os.environ | machine, cwd=here.parent.parent, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "26 passed" in run.stdout
+    assert "36 passed" in run.stdout
 
 
 def test_without_a_folder_for_its_cache_numba_compiles_all_the_same(tmp_path):
