@@ -268,7 +268,7 @@ class _Bytes:
         if VNNI:
             return sums
         half = self.vector([16] * 8)
-        sums = builder.bitcast(sums, self.vector)
+        sums = builder.bitcast(sums, self.vector)  # two sums of 16 bits in each 32: the low one plus the high one
         return builder.add(builder.ashr(builder.shl(sums, half), half), builder.ashr(sums, half))
 
 
