@@ -47,7 +47,10 @@ VNNI = "+avx512vnni" in FEATURES
 
 def pack_bits(bits: Array) -> Array:
     """(..., K) bool -> (..., ceil(K / 64)) uint64: bit k % 64 of word k // 64 is column k, the rest are 0."""
-    return signs(bits, True)
+    octets = np.packbits(bits, axis=-1, bitorder="little")
+    words = np.zeros((*octets.shape[:-1], -(-bits.shape[-1] // WORD)), np.uint64)
+    words.view(np.uint8)[..., : octets.shape[-1]] = octets
+    return words
 
 
 def unpack_bits(words: Array, columns: int) -> Array:
@@ -182,14 +185,6 @@ def _tiled(words: Array) -> Array:
     """(M, W) words, a neuron a row -> (ceil(M / 16), W, 16), the rest 0."""
     padded = np.pad(words, [(0, -len(words) % NEURONS), (0, 0)])
     return np.ascontiguousarray(padded.reshape(-1, NEURONS, words.shape[1]).swapaxes(1, 2))
-
-
-def signs(sums: Array, thresholds: Array) -> Array:
-    """Which sums are at least their threshold: (..., M) int32, (M,) int32 -> (..., ceil(M / 64)) uint64 of bits."""
-    *shape, neurons = sums.shape
-    bits = np.zeros((*shape, -(-neurons // WORD) * WORD), bool)
-    np.greater_equal(sums, thresholds, out=bits[..., :neurons])
-    return np.packbits(bits, axis=-1, bitorder="little").view(np.uint64)
 
 
 def _expect(x: Array, dtype: type, columns: int) -> None:

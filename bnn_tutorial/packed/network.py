@@ -185,7 +185,7 @@ class _Step:
         if layer.activation == "logits":
             return sums + self.product.added
         if layer.activation == "sign":
-            return kernels.signs(sums, self.threshold)
+            return kernels.pack_bits(sums >= self.threshold)
         numbers = self.product.added, layer.multiplier, layer.offset, layer.point, layer.top
         return kernels.codes(np.ascontiguousarray(sums.reshape(-1, sums.shape[-1])), *numbers).reshape(sums.shape)
 
