@@ -5,8 +5,7 @@ It is nanoGPT's decoder, built of `GenDense`: the forward map says what becomes 
 - No bias, and before each product a norm without parameters and a rounding to 8 bits, as in BitNet b1.58 (Ma et al.
   2024, arXiv 2402.17764): the sums that run through a transformer have no fixed range.
 - The square of ReLU between the two products of a block (Primer, So et al. 2021, arXiv 2109.08668).
-- Attention sees `context` characters and prefers the near ones, by a fixed slope (ALiBi, Press et al. 2022, arXiv
-  2108.12409). Places need no weights, and what was computed for a character stays valid while the text grows.
+- Attention sees `context` characters, the near ones best, by a fixed slope (ALiBi, arXiv 2108.12409), not by places.
 """
 
 from __future__ import annotations
@@ -162,12 +161,9 @@ def train_language(
 
     The rate rises for 100 steps and falls to zero. With `autocast` the products are computed in bfloat16.
     """
-
-    def share(step: int) -> float:
-        return min(1, (step + 1) / 100) * (1 + math.cos(math.pi * step / steps)) / 2
-
     optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    shares = [min(1, (step + 1) / 100) * (1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps + 1)]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shares.__getitem__)
     generator, window, losses = torch.Generator().manual_seed(seed), torch.arange(model.context + 1), []
     for _ in range(steps):
         starts = torch.randint(len(tokens) - model.context, (32, 1), generator=generator)
