@@ -4,24 +4,23 @@ A sign is a bit, 1 for +1, and 64 of them are a word. Two rows of K signs that d
 K - 2d, and d is the popcount (how many bits are 1) of the XOR of their words: `plain_products` is just that.
 
 `SignProducts` does the same faster, by *tiling*, the old trick of matrix products (Goto and van de Geijn 2008): the
-sums of a tile, 4 or 8 rows by 16 neurons, stay in registers, as far as there are any, while the loop goes over the
-words, so that a vector of weights, once loaded, serves all these rows. Python has no names for registers, so the tile
-is written in LLVM's language, into which numba translates everything. With VPOPCNTDQ, an extension of AVX-512, one
-instruction counts the ones in 512 bits; elsewhere LLVM takes what there is.
+sums of a tile, 4 or 8 rows by two vectors of neurons, stay in registers, as far as there are any, while the loop goes
+over the words, so that a vector of weights, once loaded, serves all these rows. Python has no names for registers, so
+the tile is written in LLVM's language, into which numba translates everything. With VPOPCNTDQ, an extension of AVX-512,
+one instruction counts the ones in 512 bits; elsewhere LLVM takes what there is.
 
 `ByteProducts` has the same tiles of words of four bytes. With VNNI one instruction multiplies 64 bytes and adds to sums
 of 32 bits. Elsewhere sums are of 16 bits for as long as these cannot overflow: 64 words with weights of ±1, four with 4
-bits, one with 8, in two halves. So there, fewer bits are faster. For many rows, on processors with VNNI, it takes
-PyTorch's product of matrices, oneDNN's.
+bits, one with 8, in two halves. So there, fewer bits are faster.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cache
 from threading import Barrier
 from typing import TypeVar
 
@@ -37,9 +36,7 @@ from numpy import ndarray as Array
 
 T = TypeVar("T")
 WORD = 64  # signs in a word
-ROWS, NEURONS = 8 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 4, 16  # of a tile
-# Up to so many rows tiles are faster than oneDNN: always where there is no VNNI.
-FEW = 16 if torch.cpu._is_vnni_supported() else sys.maxsize
+ROWS = 8 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 4  # of a tile
 PROCESS = os.getpid()
 FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]  # of the machine, as numba compiles for it
 VNNI = "+avx512vnni" in FEATURES
@@ -112,13 +109,17 @@ class SignProducts:
     """
 
     def __init__(self, weights: Array, inputs: int):
-        self.words, self._tiles, self.added = weights.shape[1], _tiled(weights), np.zeros(len(weights), np.int32)
+        self.neurons, self.words, self._tiles = *weights.shape, _tiled(weights)
         self._start = np.full(self._tiles[:, 0].size, inputs, np.int32)
 
     def __call__(self, x: Array) -> Array:
         """(N, W) uint64 -> (N, M) int32, a view."""
+        return self.padded(x)[:, : self.neurons]
+
+    def padded(self, x: Array) -> Array:
+        """The same -> (N, M or more) int32, in one piece."""
         _expect(x, np.uint64, self.words)  # the compiled code reads memory as it lies
-        return _products(np.ascontiguousarray(x), self._tiles, self._start, self.words)[:, : len(self.added)]
+        return _products(np.ascontiguousarray(x), self._tiles, self._start, self.words)
 
 
 class ByteProducts:
@@ -130,45 +131,36 @@ class ByteProducts:
         levels: a neuron a row, (M, K) int16; all odd if any is beyond ±127.
         of_bytes: whether the inputs are 0 ... 255, as uint8; else ±1, as int8.
 
-    Attributes:
-        added: (M,) int32, what has to be added to the result, which is that of x - 128: oneDNN multiplies signed bytes.
-
     Examples:
         >>> products = ByteProducts(np.array([[1, -1, 255]], np.int16), of_bytes=True)
-        >>> (products(np.array([[200, 100, 2]], np.uint8)) + products.added).tolist()
+        >>> products(np.array([[200, 100, 2]], np.uint8)).tolist()
         [[610]]
     """
 
     def __init__(self, levels: Array, of_bytes: bool):
-        self.of_bytes, self.inputs, self._odd = of_bytes, levels.shape[1], abs(levels).max() > 127
-        self._weights = np.ascontiguousarray(levels >> 1 if self._odd else levels).astype(np.int8)
-        self.added = 128 * levels.sum(axis=1, dtype=np.int32) * np.int32(of_bytes)
-        self._start = np.pad(-128 * self._weights.sum(axis=1, dtype=np.int32), (0, -len(levels) % NEURONS))
-        largest = int(abs(self._weights.astype(int)).max())
+        self.of_bytes, (self.neurons, self.inputs), self._odd = of_bytes, levels.shape, abs(levels).max() > 127
+        weights = (levels >> 1 if self._odd else levels).astype(np.int8)
+        largest = int(abs(weights.astype(int)).max())
         # A sum of 16 bits grows by two products of 255 and a weight at once. Beyond 64 that overflows: halves do not.
         self._in_halves = largest > 64 and not VNNI
         self._block = 2**31 if VNNI else (2**15 - 1) // (2 * 255 * min(max(1, largest), 64))
-
-    @cached_property
-    def _tiles(self) -> Array:
-        half = self._weights >> 1
-        parts = [half, self._weights - half] if self._in_halves else [self._weights]
-        return _tiled(np.concatenate([_words(part.view(np.uint8)) for part in parts], axis=1))
+        parts = [weights >> 1, weights - (weights >> 1)] if self._in_halves else [weights]
+        self._tiles = _tiled(np.concatenate([_words(part.view(np.uint8)) for part in parts], axis=1))
+        self._start = np.zeros(self._tiles[:, 0].size, np.int32)
+        if not of_bytes:  # the products are those of x + 128
+            self._start[: self.neurons] = -128 * weights.sum(axis=1, dtype=np.int32)
 
     def __call__(self, x: Array) -> Array:
-        """(N, K) uint8 or int8 -> (N, M) int32: the products less `added`."""
+        """(N, K) uint8 or int8 -> (N, M) int32, a view."""
+        return self.padded(x)[:, : self.neurons]
+
+    def padded(self, x: Array) -> Array:
+        """The same -> (N, M or more) int32, in one piece."""
         _expect(x, np.uint8 if self.of_bytes else np.int8, self.inputs)
-        octets = x if self.of_bytes else x.view(np.uint8) ^ np.uint8(128)  # of signed bytes x + 128
-        if len(x) > FEW and torch.backends.mkldnn.is_available():
-            signed = torch.from_numpy((octets ^ np.uint8(128)).view(np.int8))
-            sums = torch._int_mm(signed, torch.from_numpy(self._weights).T).numpy()
-        else:
-            words = _words(octets)
-            words = np.concatenate([words, words], axis=1) if self._in_halves else words
-            sums = _products(words, self._tiles, self._start, self._block)[:, : len(self.added)]
-        if not self._odd:
-            return sums
-        return 2 * sums + (octets.sum(axis=1, dtype=np.int32, keepdims=True) - 128 * self.inputs)
+        words = _words(x if self.of_bytes else x.view(np.uint8) ^ np.uint8(128))
+        words = np.concatenate([words, words], axis=1) if self._in_halves else words
+        sums = _products(words, self._tiles, self._start, self._block)
+        return 2 * sums + x.sum(axis=1, dtype=np.int32, keepdims=True) if self._odd else sums
 
 
 def _words(octets: Array) -> Array:
@@ -182,9 +174,21 @@ def _words(octets: Array) -> Array:
 
 
 def _tiled(words: Array) -> Array:
-    """(M, W) words, a neuron a row -> (ceil(M / 16), W, 16), the rest 0."""
-    padded = np.pad(words, [(0, -len(words) % NEURONS), (0, 0)])
-    return np.ascontiguousarray(padded.reshape(-1, NEURONS, words.shape[1]).swapaxes(1, 2))
+    """(M, W) words, a neuron a row -> (tiles, W, neurons of a tile), the rest 0."""
+    neurons = 2 * (_Signs if words.dtype == np.uint64 else _Bytes).vector.count
+    padded = np.pad(words, [(0, -len(words) % neurons), (0, 0)])
+    return np.ascontiguousarray(padded.reshape(-1, neurons, words.shape[1]).swapaxes(1, 2))
+
+
+def signs(sums: Array, thresholds: Array) -> Array:
+    """Which sums reach their threshold: (..., M or more) int32, (M,) int32 -> (..., ceil(M / 64)) uint64 of bits."""
+    if {sums.dtype, thresholds.dtype} != {np.dtype(np.int32)}:
+        raise ValueError(f"expected int32 sums and thresholds, got {sums.dtype} and {thresholds.dtype}")
+    *shape, columns = sums.shape
+    rows, words = math.prod(shape), -(-len(thresholds) // WORD)
+    out = np.zeros((rows, words * (WORD // LANES)), np.uint16)
+    _signs(np.ascontiguousarray(sums).reshape(rows, columns), thresholds, out)
+    return out.view(np.uint64).reshape(*shape, words)
 
 
 def _expect(x: Array, dtype: type, columns: int) -> None:
@@ -196,12 +200,12 @@ def _expect(x: Array, dtype: type, columns: int) -> None:
 
 
 @compiled
-def codes(sums: Array, added: Array, multiplier: Array, offset: Array, point: int, top: int) -> Array:
-    """clip((((multiplier * (sum + added)) >> 16) + offset) >> point, 0, top): (N, M), (M,) int32 -> (N, M) uint8."""
-    out = np.empty(sums.shape, np.uint8)
-    for n in range(sums.shape[0]):
-        for m in range(sums.shape[1]):
-            code = ((np.int64(sums[n, m] + added[m]) * multiplier[m] >> 16) + offset[m]) >> point
+def codes(sums: Array, multiplier: Array, offset: Array, point: int, top: int) -> Array:
+    """clip((((multiplier * sum) >> 16) + offset) >> point, 0, top): (N, M or more), (M,) int32 -> (N, M) uint8."""
+    out = np.empty((len(sums), len(multiplier)), np.uint8)
+    for n in range(len(sums)):
+        for m in range(len(multiplier)):
+            code = ((np.int64(sums[n, m]) * multiplier[m] >> 16) + offset[m]) >> point
             out[n, m] = min(max(code, 0), top)
     return out
 
@@ -226,6 +230,37 @@ def plain_products(x: Array, weights: Array, inputs: int) -> Array:
 
 
 SHORT, INT, LONG = (ir.IntType(bits) for bits in (16, 32, 64))
+LANES = 16  # sums that are compared at once
+
+
+@intrinsic
+def _compare(typing_context, sums, thresholds, out, row, part):
+    """out[row, part] = the bits of 16 sums that are at least their threshold."""
+    kinds = sums, thresholds, out
+
+    def generate(context, builder, signature, arguments):
+        *arrays, row, part = arguments
+        lane, vector = builder.mul(part, LONG(LANES)), ir.VectorType(INT, LANES).as_pointer()
+        pointers = []
+        for kind, array, place in zip(kinds, arrays, ([row, lane], [lane], [row, part]), strict=True):
+            array = context.make_array(kind)(context, builder, array)
+            pointers.append(cgutils.get_item_pointer(context, builder, kind, array, place))
+        sums, thresholds = (builder.load(builder.bitcast(pointer, vector), align=4) for pointer in pointers[:2])
+        builder.store(builder.bitcast(builder.icmp_signed(">=", sums, thresholds), SHORT), pointers[2])
+        return context.get_dummy_value()
+
+    return types.void(*kinds, row, part), generate
+
+
+@compiled
+def _signs(sums: Array, thresholds: Array, out: Array) -> None:
+    """The bits of the first M sums of each row, into (N, ceil(M / 16) or more) uint16 that are 0."""
+    neurons = len(thresholds)
+    for n in range(len(sums)):
+        for part in range(neurons // LANES):
+            _compare(sums, thresholds, out, n, part)
+        for m in range(neurons // LANES * LANES, neurons):
+            out[n, m // LANES] |= (sums[n, m] >= thresholds[m]) << (m % LANES)
 
 
 class _Signs:
@@ -292,7 +327,7 @@ def _tile_of(rows: int):
             def vector_at(i, kind, *place):
                 return builder.bitcast(at(i, *place), kind.as_pointer())
 
-            numbers, parts = [builder.add(first, LONG(i)) for i in range(rows)], range(0, NEURONS, lanes)
+            numbers, parts = [builder.add(first, LONG(i)) for i in range(rows)], (0, lanes)
             sums = [[cgutils.alloca_once_value(builder, way.sums(None)) for _ in parts] for _ in numbers]
             with cgutils.for_range(builder, end, begin) as loop:
                 weights = [
@@ -306,7 +341,7 @@ def _tile_of(rows: int):
                         builder.store(way.add(builder, builder.load(total), word, part), total)  # in registers
             for number, row in zip(numbers, sums, strict=True):
                 for part, total in zip(parts, row, strict=True):
-                    neuron = builder.add(builder.mul(tile, LONG(NEURONS)), LONG(part))
+                    neuron = builder.add(builder.mul(tile, LONG(2 * lanes)), LONG(part))
                     place = vector_at(2, ints, number, neuron)
                     total = way.finish(builder, builder.load(total))
                     builder.store(builder.add(builder.load(place, align=4), total), place, align=4)

@@ -162,9 +162,6 @@ class _Step:
             rows = by_place.reshape(len(by_place), -1)
             self.product = kernels.ByteProducts(rows, layer.of_bytes)
         self.width = rows.shape[1]
-        if layer.activation == "sign":
-            less = layer.threshold.astype(np.int64) - self.product.added  # beyond 32 bits is beyond all sums
-            self.threshold = np.clip(less, -(2**31), 2**31 - 1).astype(np.int32)
         self.bytes = math.prod(layer.places(shape)) * (self.width * (8 if self.of_bits else 1) + 4 * len(rows))
 
     def __call__(self, x: Array) -> Array:
@@ -173,21 +170,23 @@ class _Step:
         if not (self.of_bits or layer.of_bytes):
             x = 2 * kernels.unpack_bits(x, self.channels).view(np.int8) - 1
         if layer.levels.ndim == 2:
-            sums = self.product(x.reshape(len(x), self.width))
+            sums = self.product.padded(x.reshape(len(x), self.width))
         else:
             side, edge = layer.levels.shape[2], (layer.padding, layer.padding)
             x = np.pad(x, [(0, 0), edge, edge, (0, 0)]) if layer.padding else x
             windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))
             windows = windows[:, :: layer.stride, :: layer.stride].transpose(0, 1, 2, 4, 5, 3)
             places = windows.shape[:3]
-            sums = self.product(windows.reshape(math.prod(places), self.width)).reshape(*places, len(layer.levels))
-            sums = _pooled(sums, layer) if layer.pooled else sums
+            sums = self.product.padded(windows.reshape(math.prod(places), self.width))
+            sums = sums.reshape(*places, sums.shape[1])
+            sums = _pooled(sums[..., : self.product.neurons], layer) if layer.pooled else sums
         if layer.activation == "logits":
-            return sums + self.product.added
+            return sums[..., : self.product.neurons]
         if layer.activation == "sign":
-            return kernels.pack_bits(sums >= self.threshold)
-        numbers = self.product.added, layer.multiplier, layer.offset, layer.point, layer.top
-        return kernels.codes(np.ascontiguousarray(sums.reshape(-1, sums.shape[-1])), *numbers).reshape(sums.shape)
+            return kernels.signs(sums, layer.threshold)
+        numbers = layer.multiplier, layer.offset, layer.point, layer.top
+        codes = kernels.codes(sums.reshape(-1, sums.shape[-1]), *numbers)
+        return codes.reshape(*sums.shape[:-1], self.product.neurons)
 
 
 def _pooled(sums: Array, layer: FoldedLayer) -> Array:

@@ -170,7 +170,7 @@ def test_codes_are_the_line_rounded_down_and_cut_off(top, largest):
     sums = [crossing, crossing - 1, 0 * slope - largest, 0 * slope + largest]
     sums = np.clip(sums, -largest, largest).astype(np.int32)
     exact = (slope * sums + shift).clip(0, top)
-    found = kernels.codes(sums, np.zeros(len(slope), np.int32), **folded, top=top)
+    found = kernels.codes(sums, **folded, top=top)
     assert (np.abs(found - exact + 0.5) <= 0.5 + 0.02 + 2.0 ** -folded["point"]).all() or largest == 2**30
     assert (found == np.floor(exact))[:, slope == 0].all()
 
@@ -178,7 +178,7 @@ def test_codes_are_the_line_rounded_down_and_cut_off(top, largest):
 def test_a_line_from_nothing_to_the_largest_code_between_two_sums_is_a_threshold():
     slope, shift = np.array([1e9, -1e9, 1e9]), np.array([-2.5e9, 2.5e9, 1e300])
     sums = np.repeat(np.arange(-5, 6, dtype=np.int32)[:, None], 3, axis=1)
-    found = kernels.codes(sums, np.zeros(3, np.int32), **fold_codes(slope, shift, 255, 5), top=255)
+    found = kernels.codes(sums, **fold_codes(slope, shift, 255, 5), top=255)
     assert np.array_equal(found == 255, np.stack([sums[:, 0] >= 3, sums[:, 0] < 3, sums[:, 0] >= -5], axis=1))
     assert set(found.ravel()) == {0, 255}
 

@@ -56,34 +56,40 @@ def test_products_of_signs_are_numpys(random, rows, inputs, neurons):
     assert np.array_equal(kernels.plain_products(pack_bits(x), pack_bits(weights), inputs), expected)
 
 
-@pytest.fixture(params=[0, 2**60], ids=["oneDNN", "numba"])
-def way(request, monkeypatch):
-    """Both ways, however many rows there are."""
-    monkeypatch.setattr(kernels, "FEW", request.param)
-
-
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("levels", LEVELS.values(), ids=LEVELS)
 @pytest.mark.parametrize("rows", [1, 9])
 @pytest.mark.parametrize(("inputs", "neurons"), SIZES)
 def test_products_of_bytes_and_of_signs_with_any_weights_are_numpys(random, levels, rows, inputs, neurons):
     weights = random.choice(np.array(levels, np.int16), (neurons, inputs))
     for x in (random.integers(0, 256, (rows, inputs)).astype(np.uint8), signs(bits(random, rows, inputs))):
-        products = ByteProducts(weights, of_bytes=x.dtype == np.uint8)
-        assert np.array_equal(products(x) + products.added, x.astype(int) @ weights.T.astype(int))
+        found = ByteProducts(weights, of_bytes=x.dtype == np.uint8)(x)
+        assert np.array_equal(found, x.astype(int) @ weights.T.astype(int))
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("weight", [1, 15, 64, 65, 127, 255])
 def test_the_largest_sums_do_not_overflow(weight):
     x, weights = np.full((20, 1000), 255, np.uint8), np.array([[weight] * 1000, [-weight] * 1000], np.int16)
-    products = ByteProducts(weights, of_bytes=True)
-    assert (products(x) + products.added).tolist() == [[255_000 * weight, -255_000 * weight]] * 20
+    assert ByteProducts(weights, of_bytes=True)(x).tolist() == [[255_000 * weight, -255_000 * weight]] * 20
+
+
+@pytest.mark.parametrize("neurons", [1, 15, 64, 65, 300])
+def test_sums_are_plus_one_from_the_threshold_on(random, neurons):
+    sums, thresholds = random.integers(-3, 4, (2, 9, neurons + 4)).astype(np.int32)
+    reached = sums[:, :neurons] >= thresholds[0, :neurons]
+    for given in (sums, sums[:, :neurons], np.asfortranarray(sums), sums.reshape(3, 3, -1)):
+        found = kernels.signs(given, thresholds[0, :neurons]).reshape(9, -1)
+        assert np.array_equal(unpack_bits(found, neurons), reached)
+        assert not unpack_bits(found, 64 * found.shape[-1])[:, neurons:].any()
+
+
+def test_sums_that_are_not_int32_are_not_compared():
+    with pytest.raises(ValueError, match="expected int32 sums and thresholds, got int64 and int32"):
+        kernels.signs(np.zeros((4, 20), np.int64), np.zeros(20, np.int32))
 
 
 def test_codes_are_the_definition_in_python(random):
     sums, multiplier, offset = (random.integers(-(2**28), 2**28, (5, 40)).astype(np.int32) for _ in range(3))
-    found = kernels.codes(sums, np.zeros(40, np.int32), multiplier[0], offset[0], 13, 255)
+    found = kernels.codes(sums, multiplier[0], offset[0], 13, 255)
     for row, line in zip(sums.tolist(), found.tolist(), strict=True):
         affine = [(m * s >> 16) + o for s, m, o in zip(row, multiplier[0].tolist(), offset[0].tolist(), strict=True)]
         assert line == [min(max(y >> 13, 0), 255) for y in affine]
@@ -93,7 +99,7 @@ def test_codes_are_the_definition_in_python(random):
     "features", [pytest.param("", id="plain", marks=pytest.mark.slow), pytest.param("+avx2,+popcnt", id="AVX2")]
 )
 def test_machines_without_avx512_get_the_same_numbers(features, tmp_path):
-    here, chosen = Path(__file__), "(numpys and (784 or 130) or largest) and not oneDNN"
+    here, chosen = Path(__file__), "numpys and (784 or 130) or largest"
     command = [sys.executable, "-m", "pytest", "-q", here, "-k", chosen, "-p", "no:cacheprovider"]
     machine = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(command, env=os.environ | machine, cwd=here.parent.parent, capture_output=True, text=True)
@@ -192,4 +198,4 @@ def test_rows_need_not_be_contiguous(random):
 
 def test_no_rows_are_no_rows():
     assert OF_SIGNS(WORDS[:0]).shape == OF_BYTES(BYTES[:0]).shape == (0, 16)
-    assert pack_bits(np.zeros((0, 20), bool)).shape == (0, 1)
+    assert kernels.signs(np.zeros((0, 20), np.int32), np.zeros(20, np.int32)).shape == (0, 1)
