@@ -48,17 +48,23 @@ def test_the_widest_model_fits_and_the_next_one_does_not(kind):
     assert study.stored_bytes(**options) <= 160_000 < study.stored_bytes(**wider)
 
 
-def test_the_best_trial_is_taken_only_when_all_are_there():
-    table = pd.DataFrame({"name": ["a", "b"], "nats_choose": [2.0, 1.0]})
+def test_the_best_trial_of_the_first_seed_is_taken_only_when_all_are_there():
+    table = pd.DataFrame({"name": ["a", "b", "a"], "seed": [0, 0, 1], "nats_choose": [2.0, 1.0, 0.5]})
     assert study.best(table, ["a", "b"], (10, 20), 0) == 20
     assert study.best(table, ["a", "c"], (10, 20), 0) == 0
 
 
-def test_the_rows_that_decide_come_first():
-    names = [(name, seed) for name, seed, _ in study.missing([])]
-    done = {(row["name"], row["seed"]) for _, row in study.read().iterrows()}
-    first = [(name, seed) for seed in range(5) for name in ("ternary", "float", "±1") if (name, seed) not in done]
-    assert names[: len(first)] == first
+def test_the_rows_that_decide_come_first(monkeypatch):
+    empty = pd.DataFrame(columns=study.COLUMNS)
+    monkeypatch.setattr(study, "read", lambda: empty)
+    rows = [(name, seed) for name, seed, _ in study.missing([]) if not name.endswith("1000 steps")]
+    first = [(f"{kind}, rate {rate}", 0) for kind in ("ternary", "float", "±1") for rate in study.RATES]
+    assert rows[:9] == first
+    assert rows[9:12] == [(f"{kind}, rate 0.003", 1) for kind in ("ternary", "float", "±1")]
+
+
+def test_each_stored_row_has_the_settings_of_its_name():
+    pd.testing.assert_frame_equal(study.valid_rows(), study.read())
 
 
 def test_a_trial_is_never_scored_on_the_plays_to_report(monkeypatch):

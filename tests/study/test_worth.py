@@ -56,9 +56,18 @@ def test_a_choice_that_is_not_complete_is_an_error(tmp_path):
         worth.chosen(worth.Cell("MNIST", "4 bits", 12_000), 10, Table(tmp_path / "choices.csv"))
 
 
-def test_at_most_one_winner_in_ten_lies_on_an_edge_of_rates_or_tapers():
-    edges = [r.config.learning_rate in (worth.RATES[0], worth.RATES[-1]) for r in worth.RECIPES.values()]
-    assert sum(edges) <= len(edges) / 10
+def test_at_most_one_winner_in_ten_lies_on_an_edge_of_pixels_or_rates():
+    """Of depths, one hidden layer is no edge of ours: none would not be a network."""
+    pixels, rates = worth.AXES["pixels"][0], worth.RATES
+    winners = [(recipe.data.split(", ")[1], recipe.config.learning_rate) for recipe in worth.RECIPES.values()]
+    for axis, chosen in zip((pixels, rates), zip(*winners, strict=True), strict=True):
+        assert sum(value in (axis[0], axis[-1]) for value in chosen) <= len(winners) / 10
+
+
+def test_no_winner_has_the_largest_depth_or_the_widest_taper():
+    hidden = [recipe.build.keywords["widths"][1:-1] for recipe in worth.RECIPES.values()]
+    assert max(map(len, hidden)) < worth.AXES["depth"][0][-1]
+    assert all(second < 2 * first - 1 for first, second, *_ in (widths for widths in hidden if len(widths) > 1))
 
 
 def test_means_of_pixels_are_rounded(tiny):

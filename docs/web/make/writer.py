@@ -43,7 +43,7 @@ def tables(ngrams: NGrams) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    row = read().set_index(["name", "seed"]).loc["ternary", 0]
+    row = read().set_index(["name", "seed"]).loc["ternary, rate 0.003", 0]
     told = {"study": "study.language, ternary, seed 0", "settings": row["settings"], "text": "32 plays of Shakespeare"}
     model = PackedLanguageModel.from_model(trained(), told)
     model.save(PRETRAINED)
