@@ -10,8 +10,8 @@ shapes, four blocks. The products in training are in bfloat16 where the processo
 each row says which. The loss is in nats per character, with n-grams for comparison.
 
 An interrupted run continues with the row that it was working on. `python -m study.language ternary` fills only rows
-whose name starts with that word. `--ngrams` measures the baseline. The first ternary model is kept for the page that
-writes.
+whose name starts with that word. `--ngrams` measures the baseline. The ternary model of rate 0.003 and seed 0 is kept
+for the page that writes.
 """
 
 from __future__ import annotations

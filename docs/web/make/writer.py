@@ -1,7 +1,7 @@
-"""Makes what the page "Write" loads: `python -m docs.web.make.writer`, after the first row of `study.language`.
+"""Makes what the page "Write" loads: `python -m docs.web.make.writer`, after a row of `study.language`.
 
-The ternary model that the study trained with seed 0, its embeddings rounded to 8 bits, goes packed into the package
-and, the same file, to the page; the table of 4-grams goes to the page only.
+The ternary model that the study trained at the rate 0.003 with seed 0, its embeddings rounded to 8 bits, goes packed
+into the package and, the same file, to the page; the table of 4-grams goes to the page only.
 """
 
 from __future__ import annotations
