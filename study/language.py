@@ -1,13 +1,18 @@
 """What a bit is worth in a language model: `python -m study.language`, some eight hours on one core with bfloat16.
 
-Planned before any result was known, but for the rates. The text is Shakespeare's. Whole plays are held out: three to
-make choices, three for the results. At equal layers (four blocks, 128 wide), only the forward map changes, and the
-rounding of activations, which the float model does not have. At equal bytes, each kind fills a budget, 8-bit embeddings
-included, with 2, 4 or 8 blocks as wide as fit. Rates are the best of three for the first seed, shapes in trials of
-1,000 steps, both on the plays for choices. (Such trials chose the rates at first: for ternary weights 0.01, which at
-full length is 0.03 nats worse than 0.003.) Until a kind has tried its rates, it has 0.003, and until it has tried its
-shapes, four blocks. The products in training are in bfloat16 where the processor multiplies it, otherwise in float32;
-each row says which. The loss is in nats per character, with n-grams for comparison.
+The text is Shakespeare's. Whole plays are held out: three to make choices, three for the results. The loss is in nats
+per character, with n-grams for comparison.
+
+- Equal layers (four blocks, 128 wide): only the forward map changes, and the rounding of activations, which the float
+  model does not have.
+- Equal bytes: each kind fills a budget, 8-bit embeddings included (the float model's are floats). The number of blocks
+  is the best in trials of 1,000 steps, and the blocks are as wide as fit.
+- Rates are the best for the first seed at full length. (Short trials chose them at first: for ternary weights 0.01,
+  which at full length is 0.03 nats worse than 0.003.) Of 0.001, 0.003 and 0.01, the second was best for float, ternary
+  and ±1 weights at equal layers. 8, 4 and 2 bits, of which the trials say the same, and wider models than these have it
+  without a choice. Coarser activations and models less than 100 wide try larger ones.
+
+The products in training are in bfloat16 where the processor multiplies it, otherwise in float32; each row says which.
 
 An interrupted run continues with the row that it was working on. `python -m study.language ternary` fills only rows
 whose name starts with that word. `--ngrams` measures the baseline. The ternary model of rate 0.003 and seed 0 is kept
@@ -17,11 +22,11 @@ for the page that writes.
 from __future__ import annotations
 
 import argparse
+import math
 from bisect import bisect_right
 from functools import partial
 from importlib.metadata import version
 from itertools import product
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,14 +46,17 @@ KEPT = RESULTS.parents[2] / "build" / "language_ternary.safetensors"  # not in g
 
 KINDS = {
     "float": {"forward_map": bnn.linear, "activation_bits": None},
+    **{f"{n} bits": {"forward_map": partial(bnn.quantised_linear, bits=n)} for n in (8, 4, 2)},
     "ternary": {"forward_map": bnn.ternary_linear},
     "±1": {"forward_map": language.centred_binary_linear},
-    **{f"{n} bits": {"forward_map": partial(bnn.quantised_linear, bits=n)} for n in (8, 4, 2)},
 }
 ACTIVATIONS = {f"ternary, {n}-bit activations": KINDS["ternary"] | {"activation_bits": n} for n in (4, 1)}
 BUDGETS = (40_000, 160_000, 640_000)
 COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch", "products"]
-RATES, TRIAL_STEPS, STEPS, SEEDS = (0.001, 0.003, 0.01), 1000, 3000, 5
+RATES = dict.fromkeys(("float", "ternary", "±1"), (0.001, 0.003, 0.01)) | dict.fromkeys(
+    ACTIVATIONS, (0.003, 0.01, 0.03)
+)
+TRIAL_STEPS, STEPS, SEEDS = 1000, 3000, 3
 
 
 class Run(NamedTuple):
@@ -72,6 +80,7 @@ class Run(NamedTuple):
         row = {"loss_train": np.mean(losses[-100:]), "nats_choose": language.nats(model, plays.choose)}
         if not self.trial:
             row["nats"] = language.nats(model, plays.report)
+        if not self.trial and "embedding_map" not in self.options:
             model.embed.forward_map = model.head.forward_map = bnn.quantised_linear  # after training
             row["nats_8bit_embeddings"] = language.nats(model, plays.report)
         return row, model
@@ -96,7 +105,7 @@ def matrix_bytes(forward_map: bnn.ForwardMap, rows: int, columns: int) -> int:
     kept = bnn.kept_weights(bnn.GenDense(1, 2, forward_map=forward_map))
     if kept is None:
         return 4 * rows * columns
-    return rows * ceil(columns * kept.bits / 8) + 8 * (rows if kept.scale.numel() == 2 else 1)
+    return rows * math.ceil(columns * kept.bits / 8) + 8 * (rows if kept.scale.numel() == 2 else 1)
 
 
 def widest(kind: str, budget: int, blocks: int) -> dict:
@@ -106,32 +115,48 @@ def widest(kind: str, budget: int, blocks: int) -> dict:
     return sizes[bisect_right(sizes, budget, key=lambda size: stored_bytes(**size)) - 1]
 
 
-def chosen_rates(results: pd.DataFrame) -> dict[str, float]:
-    """Of each kind of equal layers, by its name."""
-    tried = {kind: [f"{kind}, rate {rate}" for rate in RATES] for kind in KINDS | ACTIVATIONS}
-    return {kind: best(results, names, RATES, 0.003) for kind, names in tried.items()}
-
-
 def runs(results: pd.DataFrame) -> dict[str, Run]:
-    """All rows of the table by name, the most important first, with the choices of the trials so far."""
-    rates, table = chosen_rates(results), {}
-    for (kind, options), rate in product((KINDS | ACTIVATIONS).items(), RATES):
-        table[f"{kind}, rate {rate}"] = Run(options, rate, seeds=SEEDS if rate == rates[kind] else 1)
-    for (kind, options), rate in product((KINDS | ACTIVATIONS).items(), (*RATES, 0.03)):
-        table[f"{kind}, rate {rate}, {TRIAL_STEPS} steps"] = Run(options, rate, TRIAL_STEPS, 1, True)
+    """All rows of the table by name, with the choices of the rows so far."""
+    table = {}
+
+    def add(name: str, options: dict, rates: tuple[float, ...]):
+        named = climb(results, name + ", rate {}", rates, 2)
+        chosen = best(results, named, 0.003)
+        table.update({row: Run(options, rate, seeds=SEEDS if rate == chosen else 1) for row, rate in named.items()})
+
+    for kind, options in (KINDS | ACTIVATIONS).items():
+        add(kind, options, RATES.get(kind, (0.003,)))
+        for rate in (0.001, 0.003, 0.01, 0.03):
+            table[f"{kind}, rate {rate}, {TRIAL_STEPS} steps"] = Run(options, rate, TRIAL_STEPS, 1, True)
     for kind, budget in product(KINDS, BUDGETS):
-        names = {blocks: f"{kind}, {budget // 1000} kB, {blocks} blocks" for blocks in (2, 4, 8)}
-        table |= {name: Run(widest(kind, budget, n), rates[kind], TRIAL_STEPS, 1, True) for n, name in names.items()}
-        chosen = best(results, list(names.values()), list(names), 4)
-        table[f"{kind}, {budget // 1000} kB"] = Run(widest(kind, budget, chosen), rates[kind], seeds=3)
+        name = f"{kind}, {budget // 1000} kB"
+        depths = climb(results, name + ", {} blocks", (1, 2, 4, 8, 16), 3)
+        shapes = {row: widest(kind, budget, blocks) for row, blocks in depths.items()}
+        table |= {row: Run(options, 0.003, TRIAL_STEPS, 1, True) for row, options in shapes.items()}
+        options = best(results, shapes, widest(kind, budget, 2))
+        add(name, options, (0.003, 0.01, 0.03) if options["width"] < 100 else (0.003,))
     return table
 
 
-def best(results: pd.DataFrame, names: list[str], values, otherwise):
+def climb(results: pd.DataFrame, row: str, values: tuple, first: int) -> dict[str, object]:
+    """What to try, by the name of the row: the `first` values, then more for as long as the last one is the best."""
+    losses, named = first_losses(results), {row.format(value): value for value in values}
+    names = list(named)
+    while first < len(names) and min(names[:first], key=lambda name: losses.get(name, math.inf)) == names[first - 1]:
+        first += 1
+    return {name: named[name] for name in names[:first]}
+
+
+def best(results: pd.DataFrame, tried: dict[str, object], otherwise):
     """The value with the best loss of the first seed on the plays for choices; `otherwise` until all are there."""
-    scores = results[results["seed"] == 0].set_index("name")["nats_choose"]
-    tried = all(name in scores for name in names)
-    return values[int(np.argmin([scores[name] for name in names]))] if tried else otherwise
+    losses = first_losses(results)
+    return tried[min(tried, key=losses.get)] if tried.keys() <= losses.keys() else otherwise
+
+
+def first_losses(results: pd.DataFrame) -> dict[str, float]:
+    """Of the first seed, on the plays for choices, by the name of the row."""
+    first = results[results["seed"] == 0]
+    return dict(zip(first["name"], first["nats_choose"], strict=True))
 
 
 class NGrams:
@@ -216,6 +241,13 @@ def valid_rows() -> pd.DataFrame:
     table = read()
     now = {name: run.settings() for name, run in runs(table).items()}
     return table[table["name"].map(now) == table["settings"]]
+
+
+def scores() -> pd.DataFrame:
+    """The rows of full length at the chosen rates and shapes, with their `kind` and `kB`, NaN at equal layers."""
+    rows = valid_rows()
+    rows = rows[rows["name"].isin([name for name, run in runs(rows).items() if run.seeds == SEEDS])]
+    return rows.join(rows["name"].str.extract(r"(?P<kind>.*?)(?:, (?P<kB>\d+) kB)?, rate")).astype({"kB": float})
 
 
 def missing(names: list[str]) -> list[tuple[str, int, Run]]:

@@ -50,17 +50,35 @@ def test_the_widest_model_fits_and_the_next_one_does_not(kind):
 
 def test_the_best_trial_of_the_first_seed_is_taken_only_when_all_are_there():
     table = pd.DataFrame({"name": ["a", "b", "a"], "seed": [0, 0, 1], "nats_choose": [2.0, 1.0, 0.5]})
-    assert study.best(table, ["a", "b"], (10, 20), 0) == 20
-    assert study.best(table, ["a", "c"], (10, 20), 0) == 0
+    assert study.best(table, {"a": 10, "b": 20}, 0) == 20
+    assert study.best(table, {"a": 10, "c": 20}, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [([], [1, 2, 4]), ([3, 1, 2], [1, 2, 4]), ([3, 2, 1], [1, 2, 4, 8]), ([3, 2, 1, 2], [1, 2, 4, 8])],
+)
+def test_more_is_tried_while_the_last_is_the_best(losses, expected):
+    names = [f"{2**i} blocks" for i in range(len(losses))]
+    table = pd.DataFrame({"name": names, "seed": 0, "nats_choose": losses})
+    assert list(study.climb(table, "{} blocks", (1, 2, 4, 8), 3).values()) == expected
+
+
+def test_only_chosen_rows_of_full_length_are_scores():
+    table = study.scores()
+    assert (table.groupby(["kind", "kB"], dropna=False)["settings"].nunique() == 1).all()
+    assert table["settings"].str.endswith(f"steps={study.STEPS}").all()
+    at_equal_layers = table[table["kB"].isna()]
+    assert set(at_equal_layers["name"]) >= {"ternary, rate 0.003", "float, rate 0.003"}
 
 
 def test_the_rows_that_decide_come_first(monkeypatch):
     empty = pd.DataFrame(columns=study.COLUMNS)
     monkeypatch.setattr(study, "read", lambda: empty)
     rows = [(name, seed) for name, seed, _ in study.missing([]) if not name.endswith("1000 steps")]
-    first = [(f"{kind}, rate {rate}", 0) for kind in ("ternary", "float", "±1") for rate in study.RATES]
-    assert rows[:9] == first
-    assert rows[9:12] == [(f"{kind}, rate 0.003", 1) for kind in ("ternary", "float", "±1")]
+    first = [(f"{kind}, rate {rate}", 0) for kind in ("ternary", "float", "±1") for rate in (0.001, 0.003)]
+    assert rows[:6] == first
+    assert rows[6:9] == [(f"{kind}, rate 0.003", 1) for kind in ("ternary", "float", "±1")]
 
 
 def test_each_stored_row_has_the_settings_of_its_name():
