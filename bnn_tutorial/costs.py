@@ -42,8 +42,9 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.
 
-        A weight that several layers share is counted in the first. Norms and embeddings have no multiply-accumulates.
-        If a module is never called, or is of another kind, such as an LSTM, `float_macs` is NaN there and in `total`.
+        A weight that several layers share is counted in the first, and a layer that is there twice once; a packed
+        network stores it twice. Norms and embeddings have no multiply-accumulates. If a module is never called, or is
+        of another kind, such as an LSTM, `float_macs` is NaN there and in `total`.
 
     Examples:
         >>> from bnn_tutorial import binary_mlp
@@ -114,7 +115,7 @@ def _row(module: nn.Module, calls: list[tuple[Tensor, Tensor]], seen: set[Tensor
 
 def _packed(layer: nn.Module, bits: int | Fraction, calls: list[tuple[Tensor, Tensor]]) -> int:
     neurons, inputs = len(layer.weight), layer.weight[0].numel()
-    folded = 4 if all(_is_binary(z) for _, z in calls) else 16 if getattr(layer, "activation", None) is None else 8
+    folded = 16 if getattr(layer, "activation", None) is None else 4 if all(_is_binary(z) for _, z in calls) else 8
     # One of the pooled sums must reach the threshold; all of them if batch norm's scale is negative: a bit a neuron.
     pooled = math.ceil(neurons / 8) if getattr(layer, "pool", 1) > 1 and folded == 4 else 0
     return neurons * (math.ceil(inputs * bits / 8) + folded) + pooled

@@ -60,7 +60,7 @@ def keeps(rule: Rule) -> Callable[[ForwardMap], ForwardMap]:
     """A decorator, `@keeps(binary_weights)`: what a trained layer keeps of its weights under this forward map.
 
     `rule(weight, **options)` returns `KeptWeights`; the options are those that a `functools.partial` gives to the map.
-    `summary`, packing and the exporters use the rule. Clamping, the flip ratio and `Bop` act on maps of one bit.
+    `summary`, packing and the exporters use the rule. Clamping, the flip ratio and `Bop` act where it keeps the sign.
     """
 
     def mark(forward_map: ForwardMap) -> ForwardMap:
@@ -99,6 +99,12 @@ def weight_bits(layer: nn.Module) -> int | Fraction:
             "(torch.nn.utils.parametrize.remove_parametrizations, prune.remove)"
         )
     return bits
+
+
+def keeps_signs(layer: nn.Module) -> bool:
+    """Whether all that `layer` keeps of a weight is its sign, and not, for example, the sign of W - mean W."""
+    rule, options = _rule(layer)
+    return weight_bits(layer) == 1 and bool((rule(torch.tensor([[1.0, 3.0]]), **options).levels == 1).all())
 
 
 def _rule(layer: nn.Module) -> tuple[Rule | None, dict]:

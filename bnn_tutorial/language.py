@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import check_whole
 from .forward_maps import ForwardMap, KeptWeights, keeps, linear, ternary_linear
 from .layers import GenDense, eval_mode
 from .ste import sign, straight_through
@@ -59,9 +60,7 @@ def encode(text: str) -> Tensor:
     """Characters -> (len(text),) int64."""
     if unknown := set(text) - set(ALPHABET):
         raise ValueError(f"expected characters of ALPHABET only, got {''.join(sorted(unknown))!r}: leave them out")
-    places = torch.zeros(128, dtype=torch.int64)
-    places[list(ALPHABET.encode())] = torch.arange(len(ALPHABET))
-    return places[list(text.encode())]
+    return torch.searchsorted(torch.tensor([*ALPHABET.encode()]), torch.tensor([*text.encode()]).long())
 
 
 def decode(tokens: Tensor) -> str:
@@ -191,10 +190,11 @@ def generate(
     model: LanguageModel, prompt: str, length: int, temperature: float = 1.0, generator: torch.Generator | None = None
 ) -> str:
     """`length` characters that go on from the prompt; at temperature 0 always the likeliest one."""
-    tokens, reach = encode(prompt), len(model.blocks) * (model.context - 1) + 1  # what the last character depends on
+    check_whole(0, length=length)
+    tokens, reach = encode(prompt or "\n"), len(model.blocks) * (model.context - 1) + 1  # what the next depends on
     with eval_mode(model):
         for _ in range(length):
             logits = model(tokens[None, -reach:])[0, -1]
             shares = (logits / temperature).softmax(dim=-1) if temperature else (logits == logits.max()).float()
             tokens = torch.cat([tokens, torch.multinomial(shares, 1, generator=generator)])
-    return decode(tokens[-length:])
+    return decode(tokens[len(tokens) - length :])

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .checks import check_whole, describe
-from .forward_maps import ForwardMap, conv2d, linear, weight_bits
+from .forward_maps import ForwardMap, conv2d, keeps_signs, linear, weight_bits
 from .ste import most_likely, sign
 
 Activation = Callable[[Tensor], Tensor]
@@ -205,7 +205,7 @@ class GenConv2d(_GenLayer):
 
 def binary_layers(model: nn.Module) -> list[nn.Module]:
     """The layers of `model` whose forward map uses only the signs of their weights, in order."""
-    return [layer for layer in model.modules() if weight_bits(layer) == 1]
+    return [layer for layer in model.modules() if keeps_signs(layer)]
 
 
 def latent_weights(model: nn.Module) -> list[nn.Parameter]:

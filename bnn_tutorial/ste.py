@@ -172,8 +172,9 @@ def quantised_relu(x: Tensor, bits: int = 8, limit: float = 6.0) -> Tensor:
 
     Source: Jacob et al. 2018, section 3 (arXiv 1712.05877), with ReLU6.
     """
-    if not (bits >= 1 and bits % 1 == 0 and limit > 0):
-        raise ValueError(f"expected whole bits, at least 1, and a positive limit, got {bits!r} and {limit!r}")
+    _check_float(x)
+    if not (bits >= 1 and bits % 1 == 0 and 0 < limit < math.inf):
+        raise ValueError(f"expected whole bits, at least 1, and a positive, finite limit, got {bits!r} and {limit!r}")
     clipped, step = x.clamp(0, limit), limit / (2**bits - 1)
     return straight_through((clipped / step).round() * step, clipped)
 

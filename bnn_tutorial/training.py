@@ -88,7 +88,10 @@ class TrainConfig:
         for name, (expected, fits) in rules.items():
             if not fits(value := getattr(self, name)):
                 raise ValueError(f"{name} must be {expected}, got {value!r}")
-        torch.empty(0, device=self.device)  # PyTorch says what is wrong with a device
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise ValueError(f"device must be one that PyTorch has here, got {self.device!r}: {error}") from error
 
 
 def evaluate(

@@ -134,7 +134,7 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
         shapes = {row: widest(kind, budget, blocks) for row, blocks in depths.items()}
         table |= {row: Run(options, 0.003, TRIAL_STEPS, 1, True) for row, options in shapes.items()}
         options = best(results, shapes, widest(kind, budget, 2))
-        add(name, options, (0.003, 0.01, 0.03) if options["width"] < 100 else (0.003,))
+        add(name, options, (0.003, 0.01, 0.03, 0.1) if options["width"] < 100 else (0.003,))
     return table
 
 

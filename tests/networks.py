@@ -19,6 +19,20 @@ class WithShortcut(bnn.GenDense):
         return super().forward(x) + x[..., :2]
 
 
+class Inverted(nn.Sequential):
+    """It hides something before its layers."""
+
+    def forward(self, x):
+        return super().forward(1 - x)
+
+
+class Negated(nn.Dropout):
+    """No dropout at all."""
+
+    def forward(self, x):
+        return -x
+
+
 def strides(generator):
     return nn.Sequential(
         nn.Unflatten(1, (1, 28, 28)),
@@ -41,15 +55,22 @@ def two_channels_to_dense(generator):
 
 
 def codes_of_convolutions(forward_map, generator):
-    """Zeros around pixels and codes, strides, pooling, and scales of both signs."""
+    """Images of four channels, zeros around pixels and codes, strides, pooling, and scales of both signs."""
     options = {"forward_map": forward_map, "activation": bnn.quantised_relu, "normalise": True, "generator": generator}
     return nn.Sequential(
-        nn.Unflatten(1, (1, 28, 28)),
-        bnn.GenConv2d(1, 5, 3, stride=2, padding=1, **options),
+        nn.Unflatten(1, (4, 14, 14)),
+        bnn.GenConv2d(4, 5, 3, stride=2, padding=1, **options),
         bnn.GenConv2d(5, 7, 4, stride=2, padding=2, pool=2, **options),
         nn.Flatten(),
-        DENSE(112, 10, generator=generator),
+        DENSE(28, 10, generator=generator),
     )
+
+
+def channels_of_signs(forward_map, generator):
+    """A kernel on one-bit pixels in four channels."""
+    conv = bnn.GenConv2d(4, 5, 3, **(NORMALISED | {"forward_map": forward_map, "generator": generator}))
+    layers = nn.Unflatten(1, (4, 14, 14)), conv, nn.Flatten(), DENSE(720, 10, generator=generator)
+    return nn.Sequential(bnn.BinaryInput(0.3), *layers)
 
 
 def mixed(generator):
@@ -83,6 +104,7 @@ FEW_BITS = {
     "convolutions, ternary": partial(codes_of_convolutions, bnn.ternary_conv2d),
     "convolutions, 4 bits": partial(codes_of_convolutions, partial(bnn.quantised_conv2d, bits=4)),
     "convolutions, 8 bits": partial(codes_of_convolutions, bnn.quantised_conv2d),
+    "channels of signs, ternary": partial(channels_of_signs, bnn.ternary_conv2d),
 }
 
 NETWORKS = FEW_BITS | {
@@ -96,6 +118,7 @@ NETWORKS = FEW_BITS | {
     "convnet of one-bit pixels": convnet_of_one_bit_pixels,
     "strides": strides,
     "two channels": two_channels_to_dense,
+    "channels of signs": partial(channels_of_signs, bnn.binary_conv2d),
 }
 
 

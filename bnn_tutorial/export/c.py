@@ -167,7 +167,7 @@ def _layer(
 def _sums(i: int, layer: FoldedLayer, x: _Input, inputs: str, sums: str) -> tuple[str, str, str]:
     """How layer i adds up: the shared part, its constants and its own functions, and the call in C."""
     neurons, levels = len(layer.levels), layer.levels.reshape(len(layer.levels), -1)
-    if not x.channels_first and layer.levels.ndim + len(x.shape) > 3:
+    if layer.levels.ndim == 4 or (len(x.shape) == 3 and not x.channels_first):  # a window has the channels last
         levels = levels.reshape(neurons, x.shape[0], -1).swapaxes(1, 2).reshape(neurons, -1)
     if x.form == "bits":
         words = levels.reshape(neurons, -1, x.shape[0]) > 0

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from ..packed.network import PackedNetwork
 
 
-def check_name(path: Path, suffix: str, language: str) -> None:
-    """A `ValueError` if what the code in the file is called after it would be no name in the language."""
-    if path.suffix != suffix or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", path.stem):
-        expected = f"expected a name in {language} with the suffix {suffix}, such as mnist{suffix}"
+def check_name(path: Path, suffix: str, language: str, taken: Set[str] = frozenset()) -> None:
+    """A `ValueError` if what the code in the file is called after it would be no name in the language, or is taken."""
+    if path.suffix != suffix or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", path.stem) or path.stem in taken:
+        expected = (
+            f"expected a {'free ' if taken else ''}name in {language} with the suffix {suffix}, such as mnist{suffix}"
+        )
         raise ValueError(f"{expected}, got {path.name!r}")
 
 
-def valid_name(path: Path, suffix: str) -> Path:
+def valid_name(path: Path, suffix: str, taken: Set[str] = frozenset()) -> Path:
     """Beside this file, one with a name that `check_name` accepts."""
     name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
-    return path.with_name(f"{name if name[:1].isalpha() else f'net_{name}'}{suffix}")
+    return path.with_name(f"{name if name[:1].isalpha() and name not in taken else f'net_{name}'}{suffix}")
 
 
 def run(description: str | None, write: Callable[[PackedNetwork, argparse.Namespace], Path], **options: dict) -> None:

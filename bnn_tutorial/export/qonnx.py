@@ -22,7 +22,7 @@ from .. import ste
 from ..forward_maps import conv2d, kept_weights, linear
 from ..layers import BinaryInput, GenConv2d, GenDense, QuantisedInput
 from ..packed.files import replace
-from ..packed.folding import _numbers, _of_norm, codes_of, require_plain
+from ..packed.folding import _numbers, _of_norm, codes_of, require_plain, unflattened_shape
 
 DOMAIN = "qonnx.custom_op.general"
 
@@ -42,13 +42,14 @@ def to_qonnx(model: nn.Sequential, path: str | Path, images: int = 1) -> None:
     graph, modules = _Graph(), list(model) if isinstance(model, nn.Sequential) else [model]
     if not any(isinstance(module, GenDense) for module in modules):
         raise ValueError(f"expected layers of bnn_tutorial in a Sequential, a GenDense among them, got {model}")
+    require_plain("the model", model)
     for module in modules:
         graph.add(module)
     graph.nodes[-1].output[0] = graph.value = "logits"
     first = next(m for m in modules if isinstance(m, GenDense | GenConv2d | nn.Unflatten))
     if isinstance(first, GenConv2d):
         raise ValueError("expected nn.Unflatten(1, (channels, height, width)) before the first convolution, got none")
-    inputs = first.in_features if isinstance(first, GenDense) else int(np.prod(first.unflattened_size))
+    inputs = first.in_features if isinstance(first, GenDense) else int(np.prod(unflattened_shape(first)))
     classes = [m for m in modules if isinstance(m, GenDense)][-1].out_features
     ends = [("pixels", inputs), (graph.value, classes)]
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [images, size]) for name, size in ends]
@@ -64,6 +65,7 @@ class _Graph:
         self.nodes, self.constants, self.value = [], [], "pixels"
 
     def add(self, module: nn.Module) -> None:
+        require_plain(f"node {len(self.nodes)}", module)
         match module:
             case BinaryInput():
                 self._node("Sub", self._constant("threshold", module.threshold))
@@ -73,7 +75,7 @@ class _Graph:
                 self._node("Div", self._constant("range", module.high - module.low))
                 self._unsigned(255, 255.0)
             case nn.Unflatten(dim=1):
-                self._node("Reshape", self._constant("shape", np.array([0, *module.unflattened_size])))
+                self._node("Reshape", self._constant("shape", np.array([0, *unflattened_shape(module)])))
             case nn.Flatten(start_dim=1):
                 self._node("Flatten", axis=1)
             case nn.Dropout():
@@ -84,7 +86,6 @@ class _Graph:
                 raise ValueError(f"expected layers of bnn_tutorial in a Sequential, got {module}")
 
     def _layer(self, layer: GenDense | GenConv2d) -> None:
-        require_plain(f"node {len(self.nodes)}", layer)
         is_conv, kept, x = isinstance(layer, GenConv2d), kept_weights(layer), self.value
         if kept is None and layer.forward_map not in (linear, conv2d):
             raise ValueError(f"expected a forward map of weights as they are, or of few bits, got {layer.forward_map}")

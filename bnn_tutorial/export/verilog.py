@@ -11,6 +11,7 @@ at one counter, and the weights lie in memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import count
@@ -30,6 +31,17 @@ from .counts import Counts, Scaled, bits_of, signed_digits
 __all__ = ["to_verilog"]
 
 PARTS = Path(__file__).with_name("verilog.v")
+KEYWORDS = """
+always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam design
+disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable endtask event
+for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout input instance
+integer join large liblist library localparam macromodule medium module nand negedge nmos nor noshowcancelled not notif0
+notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup pulsestyle_ondetect pulsestyle_onevent
+rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1 scalared showcancelled signed small specify
+specparam strong0 strong1 supply0 supply1 table task time tran tranif0 tranif1 tri tri0 tri1 triand trior trireg
+unsigned use vectored wait wand weak0 weak1 while wire wor xnor xor
+"""  # of Verilog-2001: IEEE 1364-2001, annex B
+TAKEN = {*KEYWORDS.split(), *re.findall(r"^module (\w+)", PARTS.read_text(), re.MULTILINE)}
 LARGEST_TABLE = 1024  # of what a class can count; beyond it, logits are multiplied
 
 
@@ -49,10 +61,10 @@ def to_verilog(network: PackedNetwork, path: str | Path, at_once: int | None = N
         at_once: None, or how many inputs a neuron of the first layer takes at a clock, the neurons one after the other.
 
     Raises:
-        ValueError: if the file's name is no name in Verilog, or the network cannot be written, with the reason.
+        ValueError: if the file's name is no free name in Verilog, or the network cannot be written, with the reason.
     """
     path = Path(path)
-    check_name(path, ".v", "Verilog")
+    check_name(path, ".v", "Verilog", TAKEN)
     _check(network, at_once)
     classes, wide = len(network.layers[-1].levels), 1 + bits_of(network.layers[-1].largest)
     form, marks = _all_at_once(network, wide) if at_once is None else _in_turn(network, wide, at_once)
@@ -211,7 +223,7 @@ def _filled(form: str, **marks: object) -> str:
 
 def main() -> None:
     def write(network, options):
-        path = options.output or valid_name(options.file, ".v")
+        path = options.output or valid_name(options.file, ".v", TAKEN)
         to_verilog(network, path, options.at_once)
         return path
 

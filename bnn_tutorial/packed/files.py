@@ -115,7 +115,8 @@ def replace(path: str | Path, content: bytes) -> None:
         beside.replace(target)
     except OSError as error:
         if error.filename:
-            error.filename, error.filename2 = str(path), None  # the file that the caller knows
+            error.filename = str(path)  # the file that the caller knows
+            del error.filename2
         raise
     finally:
         with suppress(OSError):  # the first error counts
@@ -170,9 +171,9 @@ def _of_version_2(network: dict, stored: dict[str, Array]) -> Folded:
 def _checked(network: dict, stored: dict[str, Array]) -> Folded:
     shape, pixel_threshold, limits = tuple(network["shape"]), network["pixel_threshold"], stored.get("limits")
     entries = [entry | {"bits": TERNARY} if entry["bits"] == float(TERNARY) else entry for entry in network["layers"]]
-    _require_whole("the sizes", [*shape, *(n for e in entries for n in (*e["shape"], e["stride"]))], 1, 2**31 - 1)
+    require_whole("the sizes", [*shape, *(n for e in entries for n in (*e["shape"], e["stride"]))], 1, 2**31 - 1)
     require(len(shape) in (1, 3) and entries, f"examples of shape {shape} and {len(entries)} layers")
-    _require_whole("the pixel threshold", [] if pixel_threshold is None else [pixel_threshold], 0, BYTE + 1)
+    require_whole("the pixel threshold", [] if pixel_threshold is None else [pixel_threshold], 0, BYTE + 1)
     expected = {} if limits is None else {"limits": ("float32", (2, *shape))}
     for i, entry in enumerate(entries):
         expected |= _table(i, entry, is_last=i == len(entries) - 1)
@@ -203,9 +204,9 @@ def _table(i: int, entry: dict, is_last: bool) -> dict[str, tuple[str, tuple[int
         fits and (is_convolution or is_dense),
         f"layer {i} of shape {entry['shape']}, pooled {pooled!r}, with {activation!r}",
     )
-    _require_whole(f"in layer {i} the bits", [] if bits is TERNARY else [bits], 1, 8)
+    require_whole(f"in layer {i} the bits", [] if bits is TERNARY else [bits], 1, 8)
     numbers = [padding, entry["point"], entry["top"] - 1] if activation == "codes" else [padding]
-    _require_whole(f"in layer {i} padding, point and top - 1", numbers, 0, BYTE - 1)
+    require_whole(f"in layer {i} padding, point and top - 1", numbers, 0, BYTE - 1)
     table = {f"{i}.weight": ("uint8", (outputs, math.ceil(math.prod(inputs) * bits / 8)))}
     table |= {f"{i}.{name}": (dtype, (outputs,)) for name, dtype in NUMBERS[activation].items()}
     return table | ({f"{i}.inverted": ("uint8", (1, -(-outputs // 8)))} if pooled and activation == "sign" else {})
@@ -241,6 +242,6 @@ def _in_range(layer: FoldedLayer) -> bool:
     return bool(fits.all())
 
 
-def _require_whole(what: str, numbers: list, least: int, most: int) -> None:
+def require_whole(what: str, numbers: list, least: int, most: int) -> None:
     """Refuse what is not whole, or out of range; JSON has `true` and 1.0, too."""
     require(all(type(n) is int and least <= n <= most for n in numbers), f"{what} {numbers}")

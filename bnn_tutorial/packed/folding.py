@@ -29,6 +29,7 @@ from numpy import ndarray as Array
 from torch import nn
 
 from .. import ste
+from ..checks import is_whole
 from ..forward_maps import kept_weights, weight_bits
 from ..layers import BinaryInput, GenConv2d, GenDense, QuantisedInput
 
@@ -246,6 +247,7 @@ def fold(model: nn.Sequential) -> Folded:
     Raises:
         ValueError: with the reason, if whole numbers cannot compute what the model does.
     """
+    require_plain("the model", model)
     modules = list(model) if isinstance(model, nn.Sequential) else []  # a layer that is there twice, twice
     last = max((i for i, m in enumerate(modules) if isinstance(m, GenDense | GenConv2d)), default=None)
     if last is None:
@@ -254,6 +256,7 @@ def fold(model: nn.Sequential) -> Folded:
     for number, module in enumerate(modules):
         name = f"layer {number}, {type(module).__name__}({module.extra_repr()})"
         first = not layers and pixel_threshold is None and limits is None
+        require_plain(name, module)
         match module:
             case GenDense() | GenConv2d():
                 _check(name, module, number == last, of_bytes, shape)
@@ -268,7 +271,7 @@ def fold(model: nn.Sequential) -> Folded:
                 module = QuantisedInput(module.low, module.high)  # in float32, whatever the model is in now
                 limits = np.stack([module.low.cpu().numpy(), module.high.cpu().numpy()])
             case nn.Unflatten(dim=1) if not layers and shape is None:
-                shape = tuple(module.unflattened_size)
+                shape = unflattened_shape(module)
             case nn.Flatten(start_dim=1) | nn.Dropout():
                 pass
             case _:
@@ -276,10 +279,22 @@ def fold(model: nn.Sequential) -> Folded:
     return Folded(shape, layers, pixel_threshold, limits)
 
 
-def require_plain(name: str, layer: GenDense | GenConv2d) -> None:
+PLAIN = (nn.Sequential, BinaryInput, QuantisedInput, nn.Unflatten, GenConv2d, nn.Flatten, GenDense, nn.Dropout)
+
+
+def require_plain(name: str, module: nn.Module, kinds: tuple[type[nn.Module], ...] = PLAIN) -> None:
     """A `ValueError` where a subclass computes something of its own, which would be left out without a word."""
-    if type(layer).forward not in (GenDense.forward, GenConv2d.forward):
-        raise ValueError(f"{name}: expected the forward of GenDense or GenConv2d, {type(layer).__name__} has its own")
+    for kind in kinds:
+        if isinstance(module, kind) and type(module).forward is not kind.forward:
+            raise ValueError(f"{name}: expected the forward of {kind.__name__}, {type(module).__name__} has its own")
+
+
+def unflattened_shape(module: nn.Unflatten) -> tuple[int, ...]:
+    """(channels, height, width) of the images that it makes; a size that it leaves open, -1, is a `ValueError`."""
+    shape = tuple(module.unflattened_size)
+    if not all(is_whole(size, 1) for size in shape):
+        raise ValueError(f"nn.Unflatten must name every size, got {shape}")
+    return shape
 
 
 def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, of_bytes: bool, shape: tuple | None) -> None:
@@ -289,7 +304,6 @@ def _check(name: str, layer: GenDense | GenConv2d, is_last: bool, of_bytes: bool
         if not condition:
             raise ValueError(f"{name}: {reason}")
 
-    require_plain(name, layer)
     activation = layer.activation and ste.most_likely(layer.activation)
     is_sign, codes = getattr(activation, "func", activation) in ste.SIGNS, codes_of(layer.activation)
     require(weight_bits(layer) < 32, "its forward map keeps real weights: take one that rounds them, as binary_linear")

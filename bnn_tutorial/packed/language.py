@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import product
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +17,12 @@ import numpy as np
 import torch
 from numpy import ndarray as Array
 
+from ..checks import check_whole
 from ..forward_maps import kept_weights, linear
-from ..language import ALPHABET, LanguageModel, encode
+from ..language import ALPHABET, Block, LanguageModel, encode
+from ..layers import GenDense
 from . import files, kernels
-from .folding import _numbers
+from .folding import _numbers, require_plain
 from .kernels import _popcount
 
 FORMAT = "bnn_tutorial language model, version 1"  # docs/web/write/model.js reads the same
@@ -67,6 +70,7 @@ class PackedLanguageModel:
         """Pack a trained model, of which every map keeps whole numbers: those inside 1.6 bits or one, the others 8."""
         matrices = {}
         for name, layer in model.named_modules():
+            require_plain(name or "the model", layer, (LanguageModel, Block, GenDense))
             if hasattr(layer, "forward_map"):
                 kept = kept_weights(layer)
                 inside = name.startswith("blocks.")
@@ -74,6 +78,8 @@ class PackedLanguageModel:
                     expected = "ternary_linear or centred_binary_linear" if inside else "quantised_linear with 8 bits"
                     raise ValueError(f"{name} has the forward map {layer.forward_map}, expected {expected}")
                 scale = _numbers(kept.scale).ravel()
+                if not layer.weight.isfinite().all():
+                    raise ValueError(f"{name} has weights that are not finite: train anew, at a lower rate")
                 matrices[name] = Matrix(_numbers(kept.levels).astype(np.int16), scale, kept.bits)
         if any(block.activation_bits != 8 for block in model.blocks):
             raise ValueError(f"expected activation_bits=8, got {model.blocks[0].activation_bits}")
@@ -104,6 +110,7 @@ class PackedLanguageModel:
 
     def generate(self, prompt: str, length: int, temperature: float = 1.0, seed: int = 0) -> str:
         """`length` characters that go on from the prompt; at temperature 0 always the likeliest one."""
+        check_whole(0, length=length)
         generator, text = np.random.default_rng(seed), encode(prompt or "\n").tolist()
         start = len(text)
         for i, logits in enumerate(self.read(text)):  # the list grows while it is read
@@ -134,23 +141,33 @@ class PackedLanguageModel:
     def load(cls, path: str | Path) -> PackedLanguageModel:
         """Read what `save` wrote; a `ValueError` if the file is damaged or something else."""
 
-        def checked(network: dict, stored: dict[str, Array]) -> PackedLanguageModel:
-            files.require(
-                network["alphabet"] == ALPHABET, f"the alphabet {network['alphabet']!r}, expected {ALPHABET!r}"
-            )
-            matrices = {name: _matrix(stored, name, *shape) for name, shape in network["matrices"].items()}
-            return cls(matrices, network["heads"], network["context"])
-
-        model, model.provenance = files.read_signed(Path(path), "packed language model", {FORMAT: checked})
+        model, model.provenance = files.read_signed(Path(path), "packed language model", {FORMAT: _checked})
         return model
 
 
+def _checked(network: dict, stored: dict[str, Array]) -> PackedLanguageModel:
+    files.require(network["alphabet"] == ALPHABET, f"the alphabet {network['alphabet']!r}, expected {ALPHABET!r}")
+    heads, context, described = network["heads"], network["context"], network["matrices"]
+    found = {name: tuple(shape) for name, (*shape, _) in described.items()}
+    width, depth = found["embed"][0], (len(found) - 2) // len(PRODUCTS)
+    files.require_whole("heads, context and width", [heads, context, width], 1, 2**31 - 1)
+    files.require(width % heads == 0, f"{heads} heads for a width of {width}")
+    shapes = zip(PRODUCTS, ((3 * width, width), (width, width), (4 * width, width), (width, 4 * width)), strict=True)
+    expected = {"embed": (width, len(ALPHABET)), "head": (len(ALPHABET), width)}
+    expected |= {f"blocks.{i}.{name}": shape for (name, shape), i in product(shapes, range(depth))}
+    files.require(found == expected, f"matrices of the shapes {found}, expected {expected}")
+    matrices = {name: _matrix(stored, name, *shape) for name, shape in described.items()}
+    return PackedLanguageModel(matrices, heads, context)
+
+
 def _matrix(stored: dict[str, Array], name: str, rows: int, columns: int, bits: str) -> Matrix:
-    each, weight, scale = Fraction(bits), stored[f"{name}.weight"], stored[f"{name}.scale"]
-    each = each if each.denominator > 1 else each.numerator
+    allowed = {"1": 1, "8/5": files.TERNARY} if name.startswith("blocks.") else {"8": 8}
+    files.require(bits in allowed, f"{name} of {bits!r} bits, expected {' or '.join(allowed)}")
+    each, weight, scale = allowed[bits], stored[f"{name}.weight"], stored[f"{name}.scale"]
     found = weight.dtype, weight.shape, scale.dtype, len(scale) in (1, rows)
     expected = np.uint8, (rows, ceil(columns * each / 8)), np.float64, True
     files.require(found == expected, f"{name} of {found}, expected {expected}")
+    files.require(((scale > 0) & np.isfinite(scale)).all(), f"{name} with scales that are not positive and finite")
     return Matrix(files.unpack_levels(weight, each, columns), scale, each)
 
 
@@ -169,6 +186,8 @@ class Product:
 
     def sums(self, features: Array) -> Array:
         """(K,) int8 -> (M,) int32, exact."""
+        if features.shape != (self.inputs,) or features.dtype != np.int8:  # the kernel would read beyond them
+            raise ValueError(f"expected int8 of shape {(self.inputs,)}, got {features.dtype} of shape {features.shape}")
         return _sums(self.plus, self.minus, features.view(np.uint8))
 
 

@@ -180,6 +180,16 @@ def test_summary_reads_the_input_of_a_convnet():
     assert table.loc["2 GenConv2d", "one_bit_macs"] == 9 * 32 * 64 * 11 * 11
 
 
+def test_outputs_that_happen_to_be_signs_are_still_logits():
+    sizes = [
+        bnn.summary(
+            bnn.binary_mlp((784, 3, 2), bnn.sign_ste, generator=torch.Generator().manual_seed(seed), normalise=False)
+        )
+        for seed in range(6)
+    ]
+    assert {size.loc["total", "bytes_packed"] for size in sizes} == {340}
+
+
 def test_summary_counts_one_bit_pixels_as_binary_work():
     table = bnn.summary(bnn.binary_mlp((8, 4, 2), binary_input=True), (8,))
     assert table["one_bit_macs"].tolist() == [32, 8, 40]

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils import weight_norm as old_weight_norm
 
 import bnn_tutorial as bnn
+from bnn_tutorial.language import centred_binary_linear
 
 
 def numpy_sign(w):
@@ -158,6 +159,17 @@ def test_a_new_map_of_three_lines_counts_as_binary_once_it_says_what_it_keeps():
 
     layers = [bnn.GenDense(2, 2, forward_map=m) for m in (partial(scaled_binary), bnn.linear)]
     assert bnn.binary_layers(nn.Sequential(*layers)) == layers[:1]
+
+
+def test_a_map_whose_bit_is_not_the_sign_is_neither_clamped_nor_flipped():
+    layer = bnn.GenDense(4, 1, forward_map=centred_binary_linear, bias=False)
+    layer.weight.data = torch.tensor([[9.0, 0.5, -0.2, 0.9]])
+    kept = bnn.kept_weights(layer).levels
+    bnn.clamp_latent_weights_(layer)
+    assert torch.equal(bnn.kept_weights(layer).levels, kept)
+    assert bnn.binary_layers(layer) == []
+    with pytest.raises(ValueError, match="Bop flips binary weights, and the model, GenDense, has none to train"):
+        bnn.Bop(layer, 1e-3)
 
 
 @pytest.mark.parametrize(

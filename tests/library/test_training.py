@@ -441,6 +441,8 @@ def test_the_bar_can_be_turned_off(tiny, progress, capsys):
         ({"augment": 3}, "augment must be None or a function, got 3"),
         ({"teacher": bnn.sign}, "teacher must be None or a network, got <function sign"),
         ({"clamp": "always"}, "clamp must be .* got 'always'"),
+        ({"device": "nonsense"}, "device must be one that PyTorch has here, got 'nonsense'"),
+        ({"device": 3.5}, "device must be one that PyTorch has here, got 3.5"),
         ({"seed": -1}, "seed must be a whole number .* got -1"),
     ],
 )

@@ -343,6 +343,13 @@ def test_saving_leaves_the_old_file_whole_if_it_fails(file, monkeypatch):
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_an_error_names_the_file_that_was_asked_for_and_no_other(tmp_path):
+    path = tmp_path / "missing" / "net"
+    with pytest.raises(FileNotFoundError) as raised:
+        PackedNetwork.from_model(bnn.binary_mlp((4, 2))).save(path)
+    assert str(raised.value).endswith(f": {str(path)!r}")
+
+
 def test_saving_replaces_a_file_at_once(file):
     old = file.open("rb")
     before = file.read_bytes()

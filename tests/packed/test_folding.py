@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from networks import CONV, DENSE, WithShortcut
+from networks import CONV, DENSE, Inverted, Negated, WithShortcut
 from torch import nn
 
 import bnn_tutorial as bnn
@@ -119,7 +119,7 @@ SIGN, UNFLATTEN = {"activation": bnn.sign}, nn.Unflatten(1, (1, 2, 2))
         (nn.Sequential(bnn.BinaryInput(), LIMITS, DENSE(2, 2)), "layer 1, QuantisedInput"),
         (nn.Sequential(bnn.BinaryInput(torch.rand(4)), DENSE(4, 2)), "layer 0, BinaryInput"),
         (bnn.binary_mlp(activation=partial(bnn.quantised_relu, bits=2.5)), "expected whole bits, at least 1, .* 2.5"),
-        (bnn.binary_mlp(activation=partial(bnn.quantised_relu, limit=-1)), "a positive limit, got 8 and -1"),
+        (bnn.binary_mlp(activation=partial(bnn.quantised_relu, limit=-1)), "a positive, finite limit, got 8 and -1"),
         (nn.Sequential(CONV(1, 2, 2), nn.Flatten(), DENSE(2, 2)), "a convolution has to come after nn.Unflatten"),
         (nn.Sequential(nn.Linear(4, 4), DENSE(4, 2)), r"layer 0, Linear\(.*\): packing does not know it here"),
         (nn.Sequential(DENSE(4, 3, **SIGN), bnn.BinaryInput(), DENSE(3, 2)), "layer 1, BinaryInput"),
@@ -130,7 +130,11 @@ SIGN, UNFLATTEN = {"activation": bnn.sign}, nn.Unflatten(1, (1, 2, 2))
         (with_value(torch.inf), "layer 0, .* parameters that are not finite"),
         (with_value(-1.0, norm=True), "layer 0, .* parameters that are not finite"),
         (with_value(0.0, norm=True), "layer 0, .* parameters that are not finite"),
-        (nn.Sequential(WithShortcut(4, 2)), "expected the forward of GenDense or GenConv2d, WithShortcut has its own"),
+        (bnn.binary_mlp(activation=partial(bnn.quantised_relu, limit=torch.inf)), "finite limit, got 8 and inf"),
+        (nn.Sequential(WithShortcut(4, 2)), "expected the forward of GenDense, WithShortcut has its own"),
+        (Inverted(DENSE(4, 2)), "the model: expected the forward of Sequential, Inverted has its own"),
+        (nn.Sequential(Negated(), DENSE(4, 2)), "layer 0, .*: expected the forward of Dropout, Negated has its own"),
+        (nn.Sequential(nn.Unflatten(1, (1, -1, 2)), CONV(1, 2, 2), nn.Flatten(), DENSE(2, 2)), "must name every size"),
     ],
 )
 def test_a_model_that_cannot_be_packed_exactly_is_refused_with_the_reason(model, message):

@@ -9,7 +9,8 @@ from safetensors.numpy import load_file, save_file
 
 import bnn_tutorial as bnn
 from bnn_tutorial import language
-from bnn_tutorial.packed.language import Matrix, PackedLanguageModel, Product, load_pretrained
+from bnn_tutorial.packed import files
+from bnn_tutorial.packed.language import FORMAT, Matrix, PackedLanguageModel, Product, load_pretrained
 
 RANDOM = np.random.default_rng(0)
 SMALL = partial(
@@ -113,6 +114,67 @@ def test_another_file_is_refused(tmp_path):
 def test_what_cannot_be_packed_is_said(options, message):
     with pytest.raises(ValueError, match=message):
         PackedLanguageModel.from_model(model(**options))
+
+
+def test_a_part_with_a_forward_of_its_own_or_weights_of_no_number_are_refused():
+    class Louder(bnn.GenDense):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    network = model()
+    network.blocks[1].expand.__class__ = Louder
+    with pytest.raises(ValueError, match=r"blocks\.1\.expand: expected the forward of GenDense, Louder has its own"):
+        PackedLanguageModel.from_model(network)
+    network = model()
+    network.head.weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="head has weights that are not finite"):
+        PackedLanguageModel.from_model(network)
+
+
+def written(path, **changes):
+    """A file with a valid digest that describes something else."""
+    packed = PackedLanguageModel.from_model(model())
+    shapes = {name: [*m.levels.shape, str(m.bits)] for name, m in packed.matrices.items()}
+    network = {"alphabet": language.ALPHABET, "heads": 3, "context": 8, "matrices": shapes | changes.pop("shapes", {})}
+    files.write_signed(path, FORMAT, network | changes.pop("network", {}), {}, packed.tensors() | changes)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": {"context": 0}}, r"found heads, context and width \[3, 0, 36\]"),
+        ({"network": {"context": "x"}}, "found heads, context and width"),
+        ({"network": {"heads": 0}}, "found heads, context and width"),
+        ({"network": {"heads": 5}}, "found 5 heads for a width of 36"),
+        ({"shapes": {"head": [62, 36, "1/0"]}}, "found head of '1/0' bits, expected 8"),
+        ({"shapes": {"blocks.0.expand": [144, 36, "8"]}}, r"found blocks\.0\.expand of '8' bits, expected 1 or 8/5"),
+        ({"shapes": {"blocks.0.expand": [288, 36, "8/5"]}}, "found matrices of the shapes"),
+        ({"shapes": {"blocks.2.expand": [144, 36, "8/5"]}}, "found matrices of the shapes"),
+        ({"head.scale": np.full(62, np.nan)}, "found head with scales that are not positive and finite"),
+        ({"head.scale": np.ones(61)}, "found head of "),
+    ],
+)
+def test_a_whole_file_of_something_else_is_refused(changes, message, tmp_path):
+    assert PackedLanguageModel.load(written(tmp_path / "model")).heads == 3
+    path = written(tmp_path / "other", **changes)
+    with pytest.raises(ValueError, match=f"other is not a packed language model, or it is damaged: {message}"):
+        PackedLanguageModel.load(path)
+
+
+def test_features_of_another_number_never_reach_the_kernel():
+    with pytest.raises(ValueError, match=r"expected int8 of shape \(64,\), got int8 of shape \(70,\)"):
+        Product(Matrix(np.ones((2, 64), np.int16), np.ones(1), 1)).sums(np.ones(70, np.int8))
+
+
+@pytest.mark.parametrize(
+    "write", [partial(language.generate, model()), PackedLanguageModel.from_model(model()).generate]
+)
+def test_as_many_characters_as_asked_for_are_written_or_an_error_says_so(write):
+    assert [len(write(prompt, length)) for prompt in ("", "KING") for length in (0, 1, 9)] == [0, 1, 9] * 2
+    for length in (-1, 2.5):
+        with pytest.raises(ValueError, match="length must be one whole number, at least 0, got"):
+            write("KING", length)
 
 
 def test_the_model_in_the_package_is_the_file_of_the_page():

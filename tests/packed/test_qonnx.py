@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import first
-from networks import NETWORKS, WithShortcut, shaken
+from networks import NETWORKS, Inverted, Negated, WithShortcut, shaken
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.cleanup import cleanup_model
@@ -101,7 +101,10 @@ def normed(norm):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (nn.Sequential(WithShortcut(4, 2)), "expected the forward of GenDense or GenConv2d, WithShortcut has its own"),
+        (nn.Sequential(WithShortcut(4, 2)), "expected the forward of GenDense, WithShortcut has its own"),
+        (Inverted(bnn.GenDense(4, 2)), "the model: expected the forward of Sequential, Inverted has its own"),
+        (nn.Sequential(Negated(), bnn.GenDense(4, 2)), "expected the forward of Dropout, Negated has its own"),
+        (nn.Sequential(nn.Unflatten(1, (1, -1, 2)), bnn.GenConv2d(1, 2, 2), bnn.GenDense(2, 2)), "name every size"),
         (nn.Sequential(nn.Linear(4, 2)), "expected layers of bnn_tutorial"),
         (nn.Linear(4, 2), "expected layers of bnn_tutorial"),
         (nn.Sequential(nn.Dropout()), "a GenDense among them"),

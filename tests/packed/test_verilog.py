@@ -144,9 +144,9 @@ def test_of_equal_logits_the_first_class_has_the_largest_rank():
     assert len({*ranks[0]} & {*ranks[1]}) == 0
 
 
-@pytest.mark.parametrize("name", ["mnist.c", "1.v", "a b.v"])
+@pytest.mark.parametrize("name", ["mnist.c", "1.v", "a b.v", "reg.v", "endmodule.v", "count.v", "clip.v"])
 def test_a_name_that_is_none_in_verilog_is_refused(name, tmp_path):
-    with pytest.raises(ValueError, match="a name in Verilog"):
+    with pytest.raises(ValueError, match="a free name in Verilog"):
         to_verilog(network((3, 2)), tmp_path / name)
 
 
