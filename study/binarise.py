@@ -112,5 +112,5 @@ def chosen_recipes() -> dict[str, Recipe]:
 RECIPES = chosen_recipes()
 
 if __name__ == "__main__":
-    run_missing(CHOICES, CANDIDATES, held_out=True)
+    run_missing(CHOICES, CANDIDATES, held_out=True, names=CANDIDATES)
     run_missing(RESULTS, chosen_recipes())

@@ -37,6 +37,7 @@ import torch
 import bnn_tutorial as bnn
 from bnn_tutorial import language
 from bnn_tutorial.language import ALPHABET, LanguageModel
+from bnn_tutorial.packed.files import replace
 
 from .settings import PRODUCTS
 
@@ -116,13 +117,15 @@ def widest(kind: str, budget: int, blocks: int) -> dict:
 
 
 def runs(results: pd.DataFrame) -> dict[str, Run]:
-    """All rows of the table by name, with the choices of the rows so far."""
-    table = {}
+    """All rows of the table by name, with the choices of the rows so far. Rows of other settings choose nothing."""
+    table, first = {}, results[results["seed"] == 0]
+    losses = dict(zip(zip(first["name"], first["settings"], strict=True), first["nats_choose"], strict=True))
 
     def add(name: str, options: dict, rates: tuple[float, ...]):
-        named = climb(results, name + ", rate {}", rates, 2)
-        chosen = best(results, named, 0.003)
-        table.update({row: Run(options, rate, seeds=SEEDS if rate == chosen else 1) for row, rate in named.items()})
+        named = {f"{name}, rate {rate}": Run(options, rate) for rate in rates}
+        tried = climb(losses, named, 2)
+        chosen = best(losses, tried) or f"{name}, rate 0.003"
+        table.update({row: run if row == chosen else run._replace(seeds=1) for row, run in tried.items()})
 
     for kind, options in (KINDS | ACTIVATIONS).items():
         add(kind, options, RATES.get(kind, (0.003,)))
@@ -130,33 +133,26 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
             table[f"{kind}, rate {rate}, {TRIAL_STEPS} steps"] = Run(options, rate, TRIAL_STEPS, 1, True)
     for kind, budget in product(KINDS, BUDGETS):
         name = f"{kind}, {budget // 1000} kB"
-        depths = climb(results, name + ", {} blocks", (1, 2, 4, 8, 16), 3)
-        shapes = {row: widest(kind, budget, blocks) for row, blocks in depths.items()}
-        table |= {row: Run(options, 0.003, TRIAL_STEPS, 1, True) for row, options in shapes.items()}
-        options = best(results, shapes, widest(kind, budget, 2))
+        shapes = {f"{name}, {blocks} blocks": widest(kind, budget, blocks) for blocks in (1, 2, 4, 8, 16)}
+        trials = {row: Run(options, 0.003, TRIAL_STEPS, 1, True) for row, options in shapes.items()}
+        table |= (trials := climb(losses, trials, 3))
+        options = shapes[best(losses, trials) or f"{name}, 2 blocks"]
         add(name, options, (0.003, 0.01, 0.03, 0.1) if options["width"] < 100 else (0.003,))
     return table
 
 
-def climb(results: pd.DataFrame, row: str, values: tuple, first: int) -> dict[str, object]:
-    """What to try, by the name of the row: the `first` values, then more for as long as the last one is the best."""
-    losses, named = first_losses(results), {row.format(value): value for value in values}
-    names = list(named)
-    while first < len(names) and min(names[:first], key=lambda name: losses.get(name, math.inf)) == names[first - 1]:
+def climb(losses: dict[tuple[str, str], float], ladder: dict[str, Run], first: int) -> dict[str, Run]:
+    """What to try: the `first` runs of the ladder, then more for as long as the last one is the best."""
+    names, found = list(ladder), [losses.get((name, run.settings()), math.inf) for name, run in ladder.items()]
+    while first < len(names) and min(found[:first]) == found[first - 1] < math.inf:
         first += 1
-    return {name: named[name] for name in names[:first]}
+    return {name: ladder[name] for name in names[:first]}
 
 
-def best(results: pd.DataFrame, tried: dict[str, object], otherwise):
-    """The value with the best loss of the first seed on the plays for choices; `otherwise` until all are there."""
-    losses = first_losses(results)
-    return tried[min(tried, key=losses.get)] if tried.keys() <= losses.keys() else otherwise
-
-
-def first_losses(results: pd.DataFrame) -> dict[str, float]:
-    """Of the first seed, on the plays for choices, by the name of the row."""
-    first = results[results["seed"] == 0]
-    return dict(zip(first["name"], first["nats_choose"], strict=True))
+def best(losses: dict[tuple[str, str], float], tried: dict[str, Run]) -> str | None:
+    """The name with the best loss of the first seed on the plays for choices; None until all are there."""
+    found = {name: losses.get((name, run.settings()), math.inf) for name, run in tried.items()}
+    return min(found, key=found.get) if math.inf not in found.values() else None
 
 
 class NGrams:
@@ -226,8 +222,7 @@ def main() -> None:
         settings = {"settings": run.settings(), "torch": version("torch"), "products": PRODUCTS}
         rows = [*read().to_dict("records"), {"name": name, "seed": seed, **row, **settings}]
         table = pd.DataFrame(rows, columns=COLUMNS)
-        table.round(4).to_csv(RESULTS.with_suffix(".part"), index=False)
-        RESULTS.with_suffix(".part").replace(RESULTS)
+        replace(RESULTS, table.round(4).to_csv(index=False).encode())
         print(f"{name}, seed {seed}: {row}; {len(todo) - 1} to do", flush=True)
 
 

@@ -86,4 +86,4 @@ RECIPES = {
 
 if __name__ == "__main__":
     run_missing(CHOICES, CANDIDATES, held_out=True, names=CANDIDATES, processes=1)
-    run_missing(RESULTS, RECIPES, names=RECIPES, processes=1)
+    run_missing(RESULTS, RECIPES, processes=1)

@@ -7,8 +7,9 @@ Each row records the settings of its run. If the settings of a recipe have chang
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -50,6 +51,11 @@ class Table:
             self.rows = dict(sorted(self.rows.items(), key=lambda item: (self.order.index(item[0][0]), item[0][1])))
         replace(self.path, pd.DataFrame(self.rows.values()).to_csv(index=False).encode())
 
+    def has(self, name: str, seed: int, recipe: Recipe, held_out: bool = False) -> bool:
+        """Whether the run is there, with the settings and the data of this recipe."""
+        row, data = self.rows.get((name, seed)), recipe.data + ", held out" * held_out
+        return row is not None and (row["settings"], row["data"]) == (recipe.settings(), data)
+
 
 def run_missing(
     results: Path,
@@ -72,8 +78,8 @@ def run_missing(
     args = _arguments(recipes if names is None else (), processes)
     names = names or args.names or recipes
     table = Table(results, recipes)
-    valid = {(name, seed, recipe.settings()) for name, recipe in recipes.items() for seed in range(recipe.seeds)}
-    table.rows = {run: row for run, row in table.rows.items() if (*run, row["settings"]) in valid}
+    every = [(name, seed) for name, recipe in recipes.items() for seed in range(recipe.seeds)]
+    table.rows = {run: table.rows[run] for run in every if table.has(*run, recipes[run[0]], held_out)}
     wanted = [(name, seed) for name in names for seed in range(recipes[name].seeds)]
     todo = sorted((run for run in wanted if run not in table), key=lambda run: run[1])  # all of a seed first
     for count, (name, seed, row) in enumerate(_trained(recipes, todo, held_out, args.processes), 1):
@@ -98,21 +104,27 @@ def _trained(recipes: dict, todo: list, held_out: bool, processes: int) -> Itera
     teacher = None
     if any(recipes[name].distilled for name, _ in todo):
         _, teacher = TEACHER.train(0, images("MNIST", held_out))
-    if processes == 1:
-        yield from ((name, seed, _row(recipes[name], seed, held_out, teacher)) for name, seed in todo)
-        return
     failed = []
-    with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = {pool.submit(_row, recipes[name], seed, held_out, teacher): (name, seed) for name, seed in todo}
+
+    def results() -> Iterator[tuple[tuple[str, int], Callable[[], dict]]]:
+        jobs = {run: (recipes[run[0]], run[1], held_out, teacher) for run in todo}
+        if processes == 1:
+            yield from ((run, partial(_row, *job)) for run, job in jobs.items())
+            return
+        with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+            futures = {pool.submit(_row, *job): run for run, job in jobs.items()}
+            try:
+                yield from ((futures[future], future.result) for future in as_completed(futures))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    for run, result in results():
         try:
-            for future in as_completed(futures):
-                if error := future.exception():
-                    failed.append(error)
-                else:
-                    yield *futures[future], future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            row = result()
+        except Exception as error:
+            failed.append(error)
+        else:
+            yield *run, row
     if failed:
         raise ExceptionGroup(f"{len(failed)} of {len(todo)} runs failed", failed)
 
@@ -128,6 +140,6 @@ def _row(recipe: Recipe, seed: int, held_out: bool, teacher: nn.Module | None) -
 
 def best(candidates: dict[str, Recipe], choices: Path) -> Recipe | None:
     """The candidate with the best score on held-out images in the file `choices`; None until all have one."""
-    scores = pd.read_csv(choices).set_index("name")["acc_test"] if choices.exists() else {}
-    tried = bool(candidates) and all(name in scores for name in candidates)
-    return candidates[max(candidates, key=scores.get)] if tried else None
+    table = Table(choices)
+    tried = bool(candidates) and all(table.has(name, 0, recipe, held_out=True) for name, recipe in candidates.items())
+    return candidates[max(candidates, key=lambda name: table[name, 0])] if tried else None

@@ -2,9 +2,10 @@
 
 This is the recipe `recipes.FAST` only: batch norm, Adam, the cosine schedule, binary weights clamped at each step. The
 initial weights, the order of the images and the steps are those of `bnn.train` with the same seed. So the results are
-the same, apart from rounding. The networks are in the first dimension of each tensor and each image is a column. Batch
-norm then sees the neurons of all networks as channels. For networks of a few thousand bytes this is two to three times
-as fast.
+the same, apart from rounding, if no image is augmented. Augmented images of a group come from one stream of random
+numbers, so its rows come out the same only if all of them are trained together. The networks are in the first dimension
+of each tensor and each image is a column. Batch norm then sees the neurons of all networks as channels. For networks of
+a few thousand bytes this is two to three times as fast.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def recipe(cell: Cell, network: Shape, rate: float, epochs: int) -> Recipe:
 
 def train_missing(table: Table, runs: list[tuple[str, int, Recipe]], held_out: bool = False) -> None:
     """Train together the runs, (name, seed, recipe), that have no row yet. The recipes may differ in the rate."""
-    runs = [(name, seed, recipe) for name, seed, recipe in runs if (name, seed) not in table]
+    runs = [(name, seed, recipe) for name, seed, recipe in runs if not table.has(name, seed, recipe, held_out)]
     if not runs:
         return
     _, seeds, recipes = zip(*runs, strict=True)
@@ -185,9 +185,12 @@ class Choices:
     def __call__(self, network: Shape, rates: Sequence[float], epochs: int) -> list[float]:
         name = f"{self.cell}, {network.pixels}, {'-'.join(map(str, network.widths))}"
         names = [f"{name}, rate {rate}, {epochs} epochs" for rate in rates]
+        recipes = [recipe(self.cell, network, rate, epochs) for rate in rates]
         if self.train:
-            recipes = [recipe(self.cell, network, rate, epochs) for rate in rates]
             train_missing(self.table, list(zip(names, [0] * len(names), recipes, strict=True)), held_out=True)
+        for name, run in zip(names, recipes, strict=True):
+            if not self.table.has(name, 0, run, held_out=True):
+                raise KeyError(name)
         return [self.table[name, 0] for name in names]
 
 

@@ -29,7 +29,7 @@ from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .folding import BYTE, FRACTION, Folded, FoldedLayer, fold_logits
+from .folding import BYTE, FRACTION, MOST_SHIFTED, Folded, FoldedLayer, fold_logits
 
 T = TypeVar("T")
 
@@ -205,8 +205,9 @@ def _table(i: int, entry: dict, is_last: bool) -> dict[str, tuple[str, tuple[int
         f"layer {i} of shape {entry['shape']}, pooled {pooled!r}, with {activation!r}",
     )
     require_whole(f"in layer {i} the bits", [] if bits is TERNARY else [bits], 1, 8)
-    numbers = [padding, entry["point"], entry["top"] - 1] if activation == "codes" else [padding]
-    require_whole(f"in layer {i} padding, point and top - 1", numbers, 0, BYTE - 1)
+    numbers = [padding, entry["top"] - 1] if activation == "codes" else [padding]
+    require_whole(f"in layer {i} padding and top - 1", numbers, 0, BYTE - 1)
+    require_whole(f"in layer {i} the point", [entry["point"]] if activation == "codes" else [], 0, MOST_SHIFTED)
     table = {f"{i}.weight": ("uint8", (outputs, math.ceil(math.prod(inputs) * bits / 8)))}
     table |= {f"{i}.{name}": (dtype, (outputs,)) for name, dtype in NUMBERS[activation].items()}
     return table | ({f"{i}.inverted": ("uint8", (1, -(-outputs // 8)))} if pooled and activation == "sign" else {})

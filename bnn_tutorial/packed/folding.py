@@ -36,6 +36,7 @@ from ..layers import BinaryInput, GenConv2d, GenDense, QuantisedInput
 BYTE = 255  # an 8-bit pixel of full ink, 1.0 for the model
 FRACTION = 16  # bits of a product that are cut off
 ROOM = 2**30  # for the product that is left, and for the offset, so that their sum fits into 32 bits
+MOST_SHIFTED = 31  # bits that C cuts off an int32
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +143,7 @@ def fold_codes(slope: Array, shift: Array, top: int, largest: int) -> dict:
         middle = np.rint(np.clip(np.nan_to_num((top / 2 - shift) / slope), -largest, largest))
     steepest = min(top + 3, ROOM / 2 / largest)
     value = np.clip(slope * middle + shift, -1, top + 2)
-    return _fixed_point(np.clip(slope, -steepest, steepest), value, middle, largest)
+    return _fixed_point(np.clip(slope, -steepest, steepest), value, middle, largest, MOST_SHIFTED)
 
 
 def fold_logits(scale: Array, shift: Array, largest: int) -> dict:
@@ -150,9 +151,9 @@ def fold_logits(scale: Array, shift: Array, largest: int) -> dict:
     return _fixed_point(scale, shift, np.zeros(len(scale)), largest)
 
 
-def _fixed_point(slope: Array, value: Array, middle: Array, largest: int) -> dict:
-    """The line with this slope, and this value at `middle`, with as many bits behind the point as there is room for."""
-    steepest, highest, point = abs(slope).max(), abs(value).max(), 60
+def _fixed_point(slope: Array, value: Array, middle: Array, largest: int, point: int = 60) -> dict:
+    """The line with this slope, and this value at `middle`; bits behind the point: what there is room for, or `point`."""
+    steepest, highest = abs(slope).max(), abs(value).max()
     while (steepest * largest + highest) * 2.0**point >= ROOM or steepest * 2.0 ** (point + FRACTION) >= 2**31 - 1:
         point -= 1
     multiplier = np.floor(slope * 2.0 ** (point + FRACTION) + 0.5).astype(np.int64)

@@ -33,6 +33,7 @@ from threadpoolctl import threadpool_limits
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
 from bnn_tutorial.packed import kernels
+from bnn_tutorial.packed.files import replace
 
 from .int8 import integer_product, to_float32, to_int8, to_onednn
 
@@ -223,7 +224,7 @@ def store(rows: list[dict]) -> None:
     new = pd.DataFrame(rows)
     old = pd.read_csv(RESULTS) if RESULTS.exists() else new[:0]
     same = [(old[key] == new[key][0]) for key in ("processor", "instructions", "threads")]
-    pd.concat([old[~np.logical_and.reduce(same)], new]).to_csv(RESULTS, index=False)
+    replace(RESULTS, pd.concat([old[~np.logical_and.reduce(same)], new]).to_csv(index=False).encode())
 
 
 def main() -> None:

@@ -182,6 +182,17 @@ def test_the_file_says_where_the_network_comes_from_and_cannot_be_broken_by_it(t
     zig(*STRICT, "-c", str(tmp_path / "net.c"), "-o", str(tmp_path / "net.o"))
 
 
+def test_codes_that_hardly_change_are_those_of_python(tmp_path):
+    """So flat that there would be room for 53 bits behind the point, which C could not cut off an int32."""
+    model = bnn.binary_mlp((4, 1, 2), bnn.quantised_relu, generator=torch.Generator().manual_seed(0)).eval()
+    model[0].norm.weight.data.zero_()
+    model[0].norm.bias.data.fill_(-0.5 * 6 / 255 + 2e-9)
+    network = packed.PackedNetwork.from_model(model)
+    assert network.layers[0].point == 31
+    export.to_c(network, tmp_path / "net.c")
+    check(network, loaded(tmp_path / "net.c", "net_classify", optimise="-O0"), np.zeros((1, 4), np.uint8))
+
+
 @pytest.mark.parametrize("name", ["net", "net.h", "3.c", "my net.c", "net-1.c", "_.c"])
 def test_other_names_are_refused(name, tmp_path, mnist):
     with pytest.raises(ValueError, match=r"expected a name in C with the suffix \.c"):

@@ -48,20 +48,30 @@ def test_the_widest_model_fits_and_the_next_one_does_not(kind):
     assert study.stored_bytes(**options) <= 160_000 < study.stored_bytes(**wider)
 
 
-def test_the_best_trial_of_the_first_seed_is_taken_only_when_all_are_there():
-    table = pd.DataFrame({"name": ["a", "b", "a"], "seed": [0, 0, 1], "nats_choose": [2.0, 1.0, 0.5]})
-    assert study.best(table, {"a": 10, "b": 20}, 0) == 20
-    assert study.best(table, {"a": 10, "c": 20}, 0) == 0
+LADDER = {f"{2**i} blocks": study.Run({"blocks": 2**i}, 0.003) for i in range(4)}
 
 
-@pytest.mark.parametrize(
-    ("losses", "expected"),
-    [([], [1, 2, 4]), ([3, 1, 2], [1, 2, 4]), ([3, 2, 1], [1, 2, 4, 8]), ([3, 2, 1, 2], [1, 2, 4, 8])],
-)
-def test_more_is_tried_while_the_last_is_the_best(losses, expected):
-    names = [f"{2**i} blocks" for i in range(len(losses))]
-    table = pd.DataFrame({"name": names, "seed": 0, "nats_choose": losses})
-    assert list(study.climb(table, "{} blocks", (1, 2, 4, 8), 3).values()) == expected
+def losses_of(*numbers):
+    return {(name, run.settings()): loss for (name, run), loss in zip(LADDER.items(), numbers, strict=False)}
+
+
+@pytest.mark.parametrize(("losses", "tried"), [([], 3), ([3, 1, 2], 3), ([3, 2, 1], 4), ([3, 2, 1, 2], 4), ([3, 2], 3)])
+def test_more_is_tried_while_the_last_is_the_best(losses, tried):
+    assert list(study.climb(losses_of(*losses), LADDER, 3)) == list(LADDER)[:tried]
+
+
+def test_the_best_trial_is_taken_only_when_all_are_there():
+    assert study.best(losses_of(3, 1, 2, 4), LADDER) == "2 blocks"
+    assert study.best(losses_of(3, 1, 2), LADDER) is None
+
+
+def test_rows_of_other_settings_and_of_other_seeds_choose_nothing():
+    table = study.read()
+    before = {name: run.seeds for name, run in study.runs(table).items()}
+    stale = {"name": "ternary, rate 0.01", "seed": 0, "nats_choose": 1.0, "settings": "steps=9"}
+    other = table[table["name"] == "ternary, rate 0.01"].assign(seed=7, nats_choose=1.0)
+    table = pd.concat([table, pd.DataFrame([stale]), other])
+    assert {name: run.seeds for name, run in study.runs(table).items()} == before
 
 
 def test_only_chosen_rows_of_full_length_are_scores():

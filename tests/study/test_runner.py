@@ -18,7 +18,7 @@ from study import images, pretrained, recipes, runner, settings, teacher
 
 def tiny_images(name, held_out=False):
     """Few of them, so that an epoch is fast."""
-    few = first(bnn.load_mnist(), 200, 1000)
+    few = replace(first(bnn.load_mnist(), 200, 1000), name=name)
     return bnn.hold_out(few, 50) if held_out else few
 
 
@@ -67,11 +67,21 @@ def test_other_settings_are_another_run(run, table, capsys):
     assert first["loss_train"].iloc[2] != second["loss_train"].iloc[2]
 
 
+def test_other_data_are_another_run(run, table, capsys):
+    first = run()
+    table["fast"] = table["fast"]._replace(data="FashionMNIST")
+    capsys.readouterr()
+    assert run()["data"].tolist() == [*first["data"][:2], "FashionMNIST"]
+    assert "1 of 1: fast" in capsys.readouterr().out
+    run(held_out=True)
+    assert "3 of 3" in capsys.readouterr().out
+
+
 def test_choices_are_scored_on_other_images(run, table, tmp_path):
     full = run("plain")
     (tmp_path / "results.csv").unlink()
     held_out = run("plain", held_out=True)
-    assert held_out["data"].unique().tolist() == ["first 200 of MNIST, held out"]
+    assert held_out["data"].unique().tolist() == ["MNIST, held out"]
     assert (held_out["acc_test"] * 50 % 1).tolist() == pytest.approx([0, 0], abs=1e-6)  # a share of 50 images
     assert full["acc_test"].tolist() != held_out["acc_test"].tolist()
 
@@ -95,15 +105,16 @@ def test_a_training_that_was_broken_off_leaves_no_row(run, table, tmp_path):
     assert not (tmp_path / "results.csv").exists()
 
 
-def test_a_run_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypatch, table):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypatch, table, processes):
     good = table["fast"]
     broken = good._replace(build=partial(bnn.binary_mlp, (784,)))
     monkeypatch.setattr(sys, "argv", ["study"])
     with pytest.raises(ExceptionGroup, match="1 of 2 runs failed"):
-        runner.run_missing(tmp_path / "results.csv", {"broken": broken, "good": good}, processes=2)
+        runner.run_missing(tmp_path / "results.csv", {"broken": broken, "good": good}, processes=processes)
     rows = pd.read_csv(tmp_path / "results.csv")
     assert rows["name"].tolist() == ["good"]
-    assert "seconds" not in rows  # two at a time
+    assert ("seconds" in rows) == (processes == 1)
 
 
 def test_a_name_that_is_not_there_is_refused(run, capsys):

@@ -97,10 +97,17 @@ def test_the_records_are_what_the_notebook_promises(name, goal):
 def test_the_best_candidate_is_known_once_all_were_tried(tmp_path):
     candidates, choices = {name: recipes.Recipe(seeds=n) for n, name in enumerate("abc")}, tmp_path / "choices.csv"
     assert runner.best(candidates, choices) is None
-    pd.DataFrame({"name": ["a", "b"], "acc_test": [0.1, 0.3]}).to_csv(choices, index=False)
-    assert runner.best(candidates, choices) is None
-    pd.DataFrame({"name": ["a", "b", "c", "d"], "acc_test": [0.1, 0.3, 0.2, 0.9]}).to_csv(choices, index=False)
-    assert runner.best(candidates, choices) is candidates["b"]
+
+    def tried(table: dict[str, float], **changes) -> recipes.Recipe | None:
+        settings = {"seed": 0, "settings": candidates["a"].settings(), "data": "MNIST, held out"} | changes
+        pd.DataFrame({"name": list(table), "acc_test": list(table.values()), **settings}).to_csv(choices, index=False)
+        return runner.best(candidates, choices)
+
+    assert tried({"a": 0.1, "b": 0.3}) is None
+    scores = {"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.9}
+    assert tried(scores) is candidates["b"]
+    assert tried(scores, settings="others") is None
+    assert tried(scores, data="MNIST") is None  # the test set
     assert runner.best({}, choices) is None
 
 

@@ -20,7 +20,11 @@ export function kept() {
 }
 
 export function forget() {
-  localStorage.removeItem(KEY);
+  try {
+    localStorage.removeItem(KEY);
+  } catch {
+    // nothing was stored
+  }
 }
 
 /** If the browser may not store anything, nothing was stored. */

@@ -3,6 +3,7 @@
 //   y = ((multiplier * sum) >> 16) + offset        code = clip(y >> point, 0, top)        logit = y / 2^point
 
 export const FRACTION = 16; // bits of a product that are cut off
+export const MOST_SHIFTED = 31; // bits that C cuts off an int32
 const ROOM = 2 ** 30; // for the rest of the product, and for the offset
 
 /** @typedef {{multiplier: Int32Array<ArrayBuffer>, offset: Int32Array<ArrayBuffer>, point: number}} FixedPoint */
@@ -28,7 +29,7 @@ export function codesInFixedPoint(slope, shift, top, largest) {
   const middle = slope.map((a, i) => rounded(clip(a ? (top / 2 - shift[i]) / a : 0, -largest, largest)));
   const steepest = Math.min(top + 3, ROOM / 2 / largest);
   const value = slope.map((a, i) => clip(a * middle[i] + shift[i], -1, top + 2));
-  return fixedPoint(slope.map((a) => clip(a, -steepest, steepest)), value, middle, largest);
+  return fixedPoint(slope.map((a) => clip(a, -steepest, steepest)), value, middle, largest, MOST_SHIFTED);
 }
 
 /**
@@ -37,12 +38,12 @@ export function codesInFixedPoint(slope, shift, top, largest) {
  * @param {Float64Array} value
  * @param {Float64Array} middle
  * @param {number} largest of the sums
+ * @param {number} point the most bits
  * @returns {FixedPoint}
  */
-export function fixedPoint(slope, value, middle, largest) {
+export function fixedPoint(slope, value, middle, largest, point = 60) {
   const most = (/** @type {Float64Array} */ values) => Math.max(...values.map(Math.abs));
   const [steepest, highest] = [most(slope), most(value)];
-  let point = 30;
   const isTooLarge = () => (steepest * largest + highest) * 2 ** point >= ROOM ||
     steepest * 2 ** (point + FRACTION) >= 2 ** 31 - 1;
   while (isTooLarge()) point--;

@@ -79,6 +79,8 @@ function readDescription(text, isOld) {
   let [input, ofBytes] = [shape, pixelThreshold === null];
   const entries = layers.map((layer, i) => {
     const isLast = i === layers.length - 1;
+    const isOlds = !isOld || Object.keys(layer).sort().join() === "pooled,shape,stride"; // the digest leaves the version out
+    require(isOlds, `a layer of version 2 with ${Object.keys(layer)}`);
     const old = isOld && { bits: 1, padding: 0, activation: isLast ? "logits" : "sign" };
     const entry = readEntry({ ...old, ...layer }, i, isLast);
     require(ofBytes || !entry.padding, `layer ${i} with zeros around signs`);
@@ -105,8 +107,10 @@ function readEntry(entry, i, isLast) {
   require(isWhole || bits === TERNARY, `layer ${i} of ${bits} bits`);
   const isKnown = typeof activation === "string" && Object.hasOwn(NUMBERS, activation);
   require(isKnown && (activation === "logits") === isLast, `layer ${i} with ${JSON.stringify(activation)}`);
+  require(activation !== "codes" || ("point" in entry && "top" in entry), `layer ${i} of codes without point and top`);
   const numbers = [stride, padding, point, top];
-  const fits = isWholeNumbers(numbers) && numbers.every((n) => n <= INK) && numbers[0] > 0 && numbers[3] > 0;
+  const areSmall = isWholeNumbers(numbers) && numbers.every((n) => n <= INK) && numbers[2] <= MOST_SHIFTED;
+  const fits = areSmall && numbers[0] > 0 && numbers[3] > 0;
   require(fits && typeof pooled === "boolean", `layer ${i} with the numbers ${JSON.stringify(numbers)}`);
   return /** @type {Entry} */ (/** @type {unknown} */ (entry));
 }

@@ -19,6 +19,7 @@ class Page {
     this.model = model;
     this.ngrams = ngrams;
     this.isRunning = false;
+    this.runs = 0;
     /** @type {number[]} */
     this.times = [];
     /** @type {number[]} */
@@ -39,18 +40,19 @@ class Page {
     this.begin();
   }
 
-  /** Read the prompt. */
+  /** Read the prompt, or only what was typed at its end. */
   begin() {
     this.isRunning = false;
     this.random = new Random(Number(this.seed.value));
-    const wanted = [...this.prompt.value];
+    const [wanted, old, hasWritten] = [[...this.prompt.value], this.characters, this.characters.length > this.given];
     this.characters = wanted.map((character) => this.model.alphabet.indexOf(character)).filter((at) => at >= 0);
     const missing = new Set(wanted.filter((character) => !this.model.alphabet.includes(character)));
     part(this.root, "status").textContent = missing.size ? `The model has never seen ${[...missing].join(" ")} and skips it.` : "";
     if (!this.characters.length) this.characters.push(this.model.alphabet.indexOf("\n"));
     this.given = this.characters.length;
-    this.model.forget();
-    this.characters.forEach((character) => this.read(character));
+    const isLonger = !hasWritten && old.length > 0 && old.every((character, at) => character === this.characters[at]);
+    if (!isLonger) this.model.forget();
+    this.characters.slice(isLonger ? old.length : 0).forEach((character) => this.read(character));
     this.show();
   }
 
@@ -85,8 +87,9 @@ class Page {
 
   run() {
     this.isRunning = true;
-    const from = this.characters.length;
+    const [from, number] = [this.characters.length, ++this.runs];
     const frame = () => {
+      if (this.runs !== number) return; // stopped and started again within a frame
       const end = performance.now() + FRAME;
       while (this.isRunning && performance.now() < end) {
         this.write();
@@ -180,5 +183,6 @@ async function start(root) {
 }
 
 for (const root of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".write"))) {
+  root.dataset.state = "idle";
   part(root, "load").addEventListener("click", () => start(root), { once: true });
 }

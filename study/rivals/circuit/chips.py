@@ -20,6 +20,7 @@ import pandas as pd
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
 from bnn_tutorial.export.verilog import to_verilog
+from bnn_tutorial.packed.files import replace
 from study.images import images
 from study.recipes import Recipe, changed
 from study.runner import Table
@@ -115,9 +116,9 @@ def main() -> None:
             found, places = row(name, job, chip, *trained)
             print(found, flush=True)
             rows = sorted([*rows, found], key=lambda row: order.index(row["name"]))
-            pd.DataFrame(rows).to_csv(RESULTS, index=False)
+            replace(RESULTS, pd.DataFrame(rows).to_csv(index=False).encode())
             if (name, chip) == (FIRST, ON[0]):
-                pd.DataFrame(places, columns=["cell", "x", "y"]).to_csv(FLOOR, index=False)
+                replace(FLOOR, pd.DataFrame(places, columns=["cell", "x", "y"]).to_csv(index=False).encode())
 
 
 if __name__ == "__main__":

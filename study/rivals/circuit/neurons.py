@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from bnn_tutorial.export import verilog
+from bnn_tutorial.packed.files import replace
 
 from . import chains
 from .synthesis import TARGETS, cells
@@ -119,7 +120,7 @@ def main() -> None:
         rows.append(row(*job))
         print(rows[-1], flush=True)
         order = pd.DataFrame(rows).sort_values(KEY, kind="stable")
-        order.convert_dtypes().to_csv(RESULTS, index=False)
+        replace(RESULTS, order.convert_dtypes().to_csv(index=False).encode())
 
 
 if __name__ == "__main__":

@@ -38,12 +38,12 @@ export class OwnDigits {
     this.changed();
   }
 
-  /** After a removal by keyboard, the next digit gets the focus. @param {OwnDigit} digit @param {HTMLElement} item */
+  /** After a removal by keyboard, the next digit gets the focus, or the list. @param {OwnDigit} digit @param {HTMLElement} item */
   remove(digit, item) {
     const next = item.nextElementSibling ?? item.previousElementSibling;
     this.digits.splice(this.digits.indexOf(digit), 1);
     item.remove();
-    /** @type {HTMLElement | null | undefined} */ (next?.firstElementChild)?.focus();
+    /** @type {HTMLElement} */ (next?.firstElementChild ?? this.list).focus();
     this.changed();
   }
 

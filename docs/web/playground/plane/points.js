@@ -53,6 +53,7 @@ export class PointsEditor {
 
   /** @param {number} x @param {number} y */
   toggle(x, y) {
+    [x, y] = [snapped(x), snapped(y)];
     const points = this.stage.points();
     const distances = points.map((point) => Math.hypot(point[0] - x, point[1] - y));
     const nearest = distances.indexOf(Math.min(...distances));
