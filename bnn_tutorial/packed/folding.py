@@ -152,7 +152,7 @@ def fold_logits(scale: Array, shift: Array, largest: int) -> dict:
 
 
 def _fixed_point(slope: Array, value: Array, middle: Array, largest: int, point: int = 60) -> dict:
-    """The line with this slope, and this value at `middle`; bits behind the point: what there is room for, or `point`."""
+    """The line with this slope and this value at `middle`; bits behind the point: as many as fit, or `point`."""
     steepest, highest = abs(slope).max(), abs(value).max()
     while (steepest * largest + highest) * 2.0**point >= ROOM or steepest * 2.0 ** (point + FRACTION) >= 2**31 - 1:
         point -= 1

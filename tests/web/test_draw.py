@@ -63,6 +63,12 @@ def compute(page, script, argument=None):
     return json.loads(page.evaluate(f"async (x) => JSON.stringify(await ({script})(x))", argument))
 
 
+def test_it_reads_where_the_browser_may_store_nothing(page):
+    blocked = "get() { throw new DOMException('Access is denied', 'SecurityError'); }"
+    page.add_init_script(f"Object.defineProperty(window, 'localStorage', {{ {blocked} }});")
+    assert opened(page).locator(READY).is_visible()
+
+
 def test_the_examples_are_the_first_two_of_each_digit_in_the_test_set(full):
     kept, expected = load_file(EXAMPLES), choose(full)
     assert kept["labels"].tolist() == [*range(10), *range(10)]

@@ -236,6 +236,8 @@ def layer(i, **values):
         (small_convnet, entry("1.weight", (0, 3), 3), "1.weight with more than its weights"),
         (small_convnet, entry("1.offset", 0, 2**31 - 1), "1.multiplier or 1.offset out of range"),
         (small_convnet, layer(1, top=256), "layer 1 with the numbers"),
+        (small_convnet, layer(1, point=32), "layer 1 with the numbers"),
+        (small_convnet, lambda tensors, spec: spec["layers"][1].pop("point"), "layer 1 of codes without point and top"),
         (small_convnet, layer(1, padding=1), "layer 1 of shape 4,16"),
     ],
 )
@@ -247,6 +249,27 @@ def test_what_does_not_fit_together_is_refused_though_its_digest_is_right(engine
     }"""
     outcome = compute(engine, script)
     assert outcome is None if reason is None else outcome[0] and reason in outcome[1], outcome
+
+
+def test_a_flipped_bit_of_the_version_is_refused(engine, tmp_path):
+    """The digest does not know the version."""
+    content = rewritten(small_mlp, lambda tensors, spec: None, tmp_path / "network")
+    put(engine, "network", content.replace(b"network, version 3", b"network, version 2"))
+    script = "async () => (await readNetwork(await fetchBytes('network')).catch((error) => error)).message"
+    assert "a layer of version 2 with" in compute(engine, script)
+
+
+def test_small_logits_have_the_same_class(engine, tmp_path):
+    scale = np.array([1e-12, 3e-12, 2e-12])
+    change = [entry("1.scale", slice(None), scale), entry("1.shift", slice(None), 0)]
+    content = rewritten(small_mlp, lambda *parts: [each(*parts) for each in change], tmp_path / "network")
+    images = np.random.default_rng(0).integers(0, 256, (50, 20), np.uint8)
+    put(engine, "network", content)
+    put(engine, "images", images.tobytes())
+    (tmp_path / "small").write_bytes(content)
+    classes = PackedNetwork.load(tmp_path / "small").predict(images)
+    assert len(set(classes.tolist())) > 1
+    assert [digit for digit, *_ in compute(engine, READ)] == classes.tolist()
 
 
 def test_a_file_of_version_2_computes_what_python_computes(engine, tmp_path):

@@ -313,6 +313,13 @@ def test_points_are_put_and_taken_away_by_click(stage):
     assert [label for *_, label in own_points(stage)] == [0]
 
 
+def test_beyond_the_edge_a_second_click_takes_the_point_away_too(stage):
+    part(stage, "clear").click()
+    for count in (1, 0, 1):
+        part(stage, "map").click(position=at(stage, 1.11, 0))
+        assert len(own_points(stage)) == count
+
+
 def test_points_are_put_and_taken_away_by_keyboard(stage):
     part(stage, "clear").focus()
     stage.keyboard.press("Enter")

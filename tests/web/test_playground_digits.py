@@ -353,6 +353,8 @@ def test_digits_are_labelled_and_removed_by_keys(fresh):
     fresh.keyboard.press("Enter")  # the next one has the focus
     assert fresh.locator(".train-own button").count() == 1
     assert text(fresh, "count").startswith("Your digits: 1.")
+    fresh.keyboard.press("Enter")
+    assert fresh.evaluate("document.activeElement.dataset.part") == "own"  # not the top of the page
 
 
 def test_a_key_labels_nothing_where_the_paper_is_empty_or_one_types(fresh):

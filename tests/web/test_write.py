@@ -121,6 +121,40 @@ def test_it_runs_until_it_is_stopped_by_keyboard(write):
     expect(write.locator("[data-part=spoken]")).to_have_text(text(write)[before:])
 
 
+def test_stopped_and_started_within_a_frame_it_writes_once_in_each(write):
+    script = """async () => {
+      let asked = 0;
+      const [ask, button] = [requestAnimationFrame, document.querySelector("[data-part=run]")];
+      window.requestAnimationFrame = (frame) => { asked++; return ask(frame); };
+      for (let i = 0; i < 5; i++) button.click();
+      for (let i = 0; i < 20; i++) await new Promise((done) => ask(done));
+      button.click();
+      return asked;
+    }"""
+    assert write.evaluate(script) <= 3 + 21  # three starts, then one in each frame
+
+
+def test_what_is_typed_at_the_end_is_read_as_if_it_had_been_there(write):
+    field, shown = write.locator("[data-part=prompt]"), write.locator("[data-part=next]")
+    settle(write, prompt="KING LEAR:\nBlow")
+    expected = shown.text_content()
+    settle(write, prompt="KING LEAR:\n")
+    field.press_sequentially("Blow")
+    assert shown.text_content() == expected
+    write_characters(write, 2)
+    field.press_sequentially(", winds")
+    typed = shown.text_content()
+    settle(write, prompt="")
+    settle(write, prompt="KING LEAR:\nBlow, winds")
+    assert shown.text_content() == typed != expected
+
+
+def test_a_script_that_the_browser_does_not_understand_is_reported(page):
+    page.route("**/web/write/model.js", lambda it: it.fulfill(body="let let", content_type="text/javascript"))
+    page.goto("write/")
+    page.get_by_role("alert").filter(has_text="This page cannot write now: this browser cannot run").wait_for()
+
+
 def test_characters_that_it_does_not_know_are_left_out_and_named(write):
     settle(write, prompt="Ä7 king")
     assert text(write) == " king"

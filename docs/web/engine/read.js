@@ -2,7 +2,7 @@
 // The checks are the same as in Python: format, description, every name, type, shape and range, and the digest.
 
 import { INK } from "./digit.js";
-import { FRACTION, fixedPoint } from "./fixed.js";
+import { FRACTION, MOST_SHIFTED, fixedPoint } from "./fixed.js";
 import { TERNARY, bytesOf, largestLevel, packLevels, unpackLevels } from "./levels.js";
 import { PackedNetwork, outputShape } from "./packed.js";
 import { isWholeNumbers, readSafetensors, readTable, require } from "./safetensors.js";
@@ -79,8 +79,8 @@ function readDescription(text, isOld) {
   let [input, ofBytes] = [shape, pixelThreshold === null];
   const entries = layers.map((layer, i) => {
     const isLast = i === layers.length - 1;
-    const isOlds = !isOld || Object.keys(layer).sort().join() === "pooled,shape,stride"; // the digest leaves the version out
-    require(isOlds, `a layer of version 2 with ${Object.keys(layer)}`);
+    const isOlds = !isOld || Object.keys(layer ?? {}).sort().join() === "pooled,shape,stride"; // the digest leaves the version out
+    require(isOlds, `a layer of version 2 with ${Object.keys(layer ?? {})}`);
     const old = isOld && { bits: 1, padding: 0, activation: isLast ? "logits" : "sign" };
     const entry = readEntry({ ...old, ...layer }, i, isLast);
     require(ofBytes || !entry.padding, `layer ${i} with zeros around signs`);
