@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from networks import shaken
+from sklearn.datasets import load_breast_cancer
 from torch import nn
 
 import bnn_tutorial as bnn
@@ -70,7 +71,7 @@ def test_limits_that_are_none_are_refused(low, high, message):
 
 def test_real_measurements_become_a_network_of_bits():
     """Tumours, 569 with 30 measurements each; every fifth is kept apart."""
-    data = pytest.importorskip("sklearn.datasets").load_breast_cancer()
+    data = load_breast_cancer()
     x, y = torch.tensor(data.data, dtype=torch.float32), torch.tensor(data.target)
     test = torch.arange(len(x)) % 5 == 0
     torch.manual_seed(0)
