@@ -1,16 +1,17 @@
-"""What a bit is worth in a language model: `python -m study.language`, some eight hours on one core with bfloat16.
+"""What a bit is worth in a language model: `python -m study.language`, some twelve hours on one core with bfloat16.
 
 The text is Shakespeare's. Whole plays are held out: three to make choices, three for the results. The loss is in nats
 per character, with n-grams for comparison.
 
 - Equal layers (four blocks, 128 wide): only the forward map changes, and the rounding of activations, which the float
   model does not have.
-- Equal bytes: each kind fills a budget, 8-bit embeddings included (the float model's are floats). The number of blocks
-  is the best in trials of 1,000 steps, and the blocks are as wide as fit.
-- Rates are the best for the first seed at full length. (Short trials chose them at first: for ternary weights 0.01,
-  which at full length is 0.03 nats worse than 0.003.) Of 0.001, 0.003 and 0.01, the second was best for float, ternary
-  and ±1 weights at equal layers. 8, 4 and 2 bits, of which the trials say the same, and wider models than these have it
-  without a choice. Coarser activations and models less than 100 wide try larger ones.
+- Equal bytes: each kind fills a budget, 8-bit embeddings included (the float model's are floats), with the best number
+  of blocks, which are as wide as fit. For the largest budget it is that of the one before.
+- Numbers of blocks and rates are the best for the first seed at full length. (Short trials chose them at first. Of
+  ternary weights they chose 0.01, which at full length is 0.03 nats worse than 0.003, and two blocks in 160 kB, which
+  are 0.02 nats worse than four.) Of 0.001, 0.003 and 0.01, the second was best for float, ternary and ±1 weights at
+  equal layers. 8, 4 and 2 bits, of which the trials say the same, and wider models than these have it without a choice.
+  Coarser activations and models less than 100 wide try larger ones.
 
 The products in training are in bfloat16 where the processor multiplies it, otherwise in float32; each row says which.
 
@@ -24,7 +25,8 @@ from __future__ import annotations
 import argparse
 import math
 from bisect import bisect_right
-from functools import partial
+from collections import defaultdict
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -57,6 +59,7 @@ COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embed
 RATES = dict.fromkeys(("float", "ternary", "±1"), (0.001, 0.003, 0.01)) | dict.fromkeys(
     ACTIVATIONS, (0.003, 0.01, 0.03)
 )
+NARROW_RATES, DEPTHS = (0.003, 0.01, 0.03, 0.1), (1, 2, 4, 8, 16)
 TRIAL_STEPS, STEPS, SEEDS = 1000, 3000, 3
 
 
@@ -116,43 +119,57 @@ def widest(kind: str, budget: int, blocks: int) -> dict:
     return sizes[bisect_right(sizes, budget, key=lambda size: stored_bytes(**size)) - 1]
 
 
-def runs(results: pd.DataFrame) -> dict[str, Run]:
-    """All rows of the table by name, with the choices of the rows so far. Rows of other settings choose nothing."""
-    table, first = {}, results[results["seed"] == 0]
-    losses = dict(zip(zip(first["name"], first["settings"], strict=True), first["nats_choose"], strict=True))
-
-    def add(name: str, options: dict, rates: tuple[float, ...]):
-        named = {f"{name}, rate {rate}": Run(options, rate) for rate in rates}
-        tried = climb(losses, named, 2)
-        chosen = best(losses, tried) or f"{name}, rate 0.003"
-        table.update({row: run if row == chosen else run._replace(seeds=1) for row, run in tried.items()})
-
-    for kind, options in (KINDS | ACTIVATIONS).items():
-        add(kind, options, RATES.get(kind, (0.003,)))
-        for rate in (0.001, 0.003, 0.01, 0.03):
-            table[f"{kind}, rate {rate}, {TRIAL_STEPS} steps"] = Run(options, rate, TRIAL_STEPS, 1, True)
-    for kind, budget in product(KINDS, BUDGETS):
-        name = f"{kind}, {budget // 1000} kB"
-        shapes = {f"{name}, {blocks} blocks": widest(kind, budget, blocks) for blocks in (1, 2, 4, 8, 16)}
-        trials = {row: Run(options, 0.003, TRIAL_STEPS, 1, True) for row, options in shapes.items()}
-        table |= (trials := climb(losses, trials, 3))
-        options = shapes[best(losses, trials) or f"{name}, 2 blocks"]
-        add(name, options, (0.003, 0.01, 0.03, 0.1) if options["width"] < 100 else (0.003,))
+@cache
+def every() -> dict[str, Run]:
+    """All rows that the table may have, by name."""
+    table = {}
+    for (kind, options), rate in product((KINDS | ACTIVATIONS).items(), (0.001, 0.003, 0.01, 0.03)):
+        table[f"{kind}, rate {rate}"] = Run(options, rate)
+        table[f"{kind}, rate {rate}, {TRIAL_STEPS} steps"] = Run(options, rate, TRIAL_STEPS, 1, True)
+    for kind, budget, blocks in product(KINDS, BUDGETS, DEPTHS):
+        options = widest(kind, budget, blocks)
+        table |= {f"{kind}, {budget // 1000} kB, {blocks} blocks, rate {r}": Run(options, r) for r in NARROW_RATES}
     return table
 
 
-def climb(losses: dict[tuple[str, str], float], ladder: dict[str, Run], first: int) -> dict[str, Run]:
-    """What to try: the `first` runs of the ladder, then more for as long as the last one is the best."""
-    names, found = list(ladder), [losses.get((name, run.settings()), math.inf) for name, run in ladder.items()]
-    while first < len(names) and min(found[:first]) == found[first - 1] < math.inf:
-        first += 1
-    return {name: ladder[name] for name in names[:first]}
+def runs(results: pd.DataFrame) -> dict[str, Run]:
+    """The rows that the table should have, with the choices of those that it has."""
+    first, wanted = valid(results[results["seed"] == 0]), {}
+    losses = defaultdict(lambda: math.inf, zip(first["name"], first["nats_choose"], strict=True))
+
+    def choose(ladder: list[str], least: int) -> str | None:
+        """The best of the first rows, and of more for as long as the last one is the best; None until all are there."""
+        while least < len(ladder) and min(ladder[:least], key=losses.__getitem__) == ladder[least - 1]:
+            least += 1
+        for row in ladder[:least]:
+            wanted.setdefault(row, every()[row]._replace(seeds=1))
+        tried = {row: losses[row] for row in ladder[:least]}
+        return min(tried, key=tried.__getitem__) if math.inf not in tried.values() else None
+
+    def add(ladder: list[str]) -> None:
+        if chosen := choose(ladder, 2):
+            wanted[chosen] = every()[chosen]
+
+    for kind in KINDS | ACTIVATIONS:
+        add([f"{kind}, rate {rate}" for rate in RATES.get(kind, (0.003,))])
+        wanted |= {row: run for row, run in every().items() if run.trial and row.startswith(f"{kind}, rate")}
+    for kind in KINDS:
+        depths = DEPTHS
+        for budget in BUDGETS:
+            name = f"{kind}, {budget // 1000} kB, {{}} blocks, rate {{}}"
+            if not (chosen := choose([name.format(blocks, 0.003) for blocks in depths], 3)):
+                break
+            options = every()[chosen].options
+            rates = NARROW_RATES if options["width"] < 100 else (0.003,)
+            add([name.format(options["blocks"], rate) for rate in rates])
+            if budget == BUDGETS[1]:
+                depths = (options["blocks"],)
+    return wanted
 
 
-def best(losses: dict[tuple[str, str], float], tried: dict[str, Run]) -> str | None:
-    """The name with the best loss of the first seed on the plays for choices; None until all are there."""
-    found = {name: losses.get((name, run.settings()), math.inf) for name, run in tried.items()}
-    return min(found, key=found.get) if math.inf not in found.values() else None
+def valid(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those with the settings of their names. Others will be computed again."""
+    return rows[rows["name"].map({name: run.settings() for name, run in every().items()}) == rows["settings"]]
 
 
 class NGrams:
@@ -231,18 +248,13 @@ def read() -> pd.DataFrame:
     return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=COLUMNS)
 
 
-def valid_rows() -> pd.DataFrame:
-    """The rows with the current settings. Others will be computed again."""
-    table = read()
-    now = {name: run.settings() for name, run in runs(table).items()}
-    return table[table["name"].map(now) == table["settings"]]
-
-
 def scores() -> pd.DataFrame:
     """The rows of full length at the chosen rates and shapes, with their `kind` and `kB`, NaN at equal layers."""
-    rows = valid_rows()
+    rows = valid(read())
     rows = rows[rows["name"].isin([name for name, run in runs(rows).items() if run.seeds == SEEDS])]
-    return rows.join(rows["name"].str.extract(r"(?P<kind>.*?)(?:, (?P<kB>\d+) kB)?, rate")).astype({"kB": float})
+    return rows.join(rows["name"].str.extract(r"(?P<kind>.*?)(?:, (?P<kB>\d+) kB, \d+ blocks)?, rate")).astype(
+        {"kB": float}
+    )
 
 
 def missing(names: list[str]) -> list[tuple[str, int, Run]]:
