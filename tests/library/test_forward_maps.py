@@ -126,7 +126,7 @@ def test_the_activation_is_fake_quantisation_to_unsigned_integers(bits, limit):
 
 @pytest.mark.parametrize("options", [{"bits": 0}, {"limit": 0.0}, {"limit": math.nan}])
 def test_an_activation_without_values_is_refused(options):
-    with pytest.raises(ValueError, match="expected whole bits, at least 1, and a positive limit"):
+    with pytest.raises(ValueError, match="expected whole bits, at least 1, and a positive, finite limit"):
         bnn.quantised_relu(torch.zeros(3), **options)
 
 
