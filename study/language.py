@@ -152,7 +152,6 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
 
     for kind in KINDS | ACTIVATIONS:
         add([f"{kind}, rate {rate}" for rate in RATES.get(kind, (0.003,))])
-        wanted |= {row: run for row, run in every().items() if run.trial and row.startswith(f"{kind}, rate")}
     for kind in KINDS:
         depths = DEPTHS
         for budget in BUDGETS:
@@ -164,7 +163,7 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
             add([name.format(options["blocks"], rate) for rate in rates])
             if budget == BUDGETS[1]:
                 depths = (options["blocks"],)
-    return wanted
+    return wanted | {row: run for row, run in every().items() if run.trial}
 
 
 def valid(rows: pd.DataFrame) -> pd.DataFrame:

@@ -48,9 +48,9 @@ def test_the_widest_model_fits_and_the_next_one_does_not(kind):
     assert study.stored_bytes(**options) <= 160_000 < study.stored_bytes(**wider)
 
 
-def rows(**losses):
+def rows(losses):
     """A table of trials of the kind ternary in 40 kB, and the settings of their names."""
-    names = {f"ternary, 40 kB, {blocks[1:]} blocks, rate 0.003": loss for blocks, loss in losses.items()}
+    names = {f"ternary, 40 kB, {blocks} blocks, rate 0.003": loss for blocks, loss in losses.items()}
     settings = [study.every()[name].settings() for name in names]
     return pd.DataFrame({"name": list(names), "seed": 0, "nats_choose": list(names.values()), "settings": settings})
 
@@ -59,14 +59,14 @@ def rows(**losses):
     ("losses", "depths", "rates"),
     [
         ({}, "124", ""),
-        ({"b1": 3, "b2": 2}, "124", ""),
-        ({"b1": 3, "b2": 1, "b4": 2}, "124", "2"),
-        ({"b1": 3, "b2": 2, "b4": 1}, "1248", ""),
-        ({"b1": 3, "b2": 2, "b4": 1, "b8": 2}, "1248", "4"),
+        ({1: 3, 2: 2}, "124", ""),
+        ({1: 3, 2: 1, 4: 2}, "124", "2"),
+        ({1: 3, 2: 2, 4: 1}, "1248", ""),
+        ({1: 3, 2: 2, 4: 1, 8: 2}, "1248", "4"),
     ],
 )
 def test_more_is_tried_while_the_last_is_the_best(losses, depths, rates):
-    found = [name for name in study.runs(rows(**losses)) if name.startswith("ternary, 40 kB")]
+    found = [name for name in study.runs(rows(losses)) if name.startswith("ternary, 40 kB")]
     expected = {f"ternary, 40 kB, {blocks} blocks, rate 0.003" for blocks in depths}
     assert set(found) == expected | {f"ternary, 40 kB, {blocks} blocks, rate 0.01" for blocks in rates}
 

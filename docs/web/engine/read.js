@@ -79,8 +79,8 @@ function readDescription(text, isOld) {
   let [input, ofBytes] = [shape, pixelThreshold === null];
   const entries = layers.map((layer, i) => {
     const isLast = i === layers.length - 1;
-    const isOlds = !isOld || Object.keys(layer ?? {}).sort().join() === "pooled,shape,stride"; // the digest leaves the version out
-    require(isOlds, `a layer of version 2 with ${Object.keys(layer ?? {})}`);
+    const keys = Object.keys(layer ?? {}).sort().join();
+    require(!isOld || keys === "pooled,shape,stride", `a layer of version 2 with ${keys}`); // the digest leaves it out
     const old = isOld && { bits: 1, padding: 0, activation: isLast ? "logits" : "sign" };
     const entry = readEntry({ ...old, ...layer }, i, isLast);
     require(ofBytes || !entry.padding, `layer ${i} with zeros around signs`);
