@@ -7,7 +7,8 @@ per character, with n-grams for comparison.
   model does not have.
 - Equal bytes: each kind fills a budget, 8-bit embeddings included (the float model's are floats), with the best number
   of blocks, which are as wide as fit. For the largest budget it is that of the one before.
-- Numbers of blocks and rates are the best for the first seed at full length. (Short trials chose them at first. Of
+- Numbers of blocks and rates are the best for the first seed at full length. More blocks, which take more time, must be
+  better by 0.002 nats. (Short trials chose them at first. Of
   ternary weights they chose 0.01, which at full length is 0.03 nats worse than 0.003, and two blocks in 160 kB, which
   are 0.02 nats worse than four.) Of 0.001, 0.003 and 0.01, the second was best for float, ternary and ±1 weights at
   equal layers. 8, 4 and 2 bits, of which the trials say the same, and wider models than these have it without a choice.
@@ -23,6 +24,7 @@ for the page that writes.
 from __future__ import annotations
 
 import argparse
+import lzma
 import math
 from bisect import bisect_right
 from collections import defaultdict
@@ -61,6 +63,8 @@ RATES = dict.fromkeys(("float", "ternary", "±1"), (0.001, 0.003, 0.01)) | dict.
 )
 NARROW_RATES, DEPTHS = (0.003, 0.01, 0.03, 0.1), (1, 2, 4, 8, 16)
 TRIAL_STEPS, STEPS, SEEDS = 1000, 3000, 3
+GAIN = 0.002  # nats
+LEAST = (2, 3, 4, 6, 8, 12, 16, 32)
 
 
 class Run(NamedTuple):
@@ -137,14 +141,20 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
     first, wanted = valid(results[results["seed"] == 0]), {}
     losses = defaultdict(lambda: math.inf, zip(first["name"], first["nats_choose"], strict=True))
 
-    def choose(ladder: list[str], least: int) -> str | None:
-        """The best of the first rows, and of more for as long as the last one is the best; None until all are there."""
-        while least < len(ladder) and min(ladder[:least], key=losses.__getitem__) == ladder[least - 1]:
-            least += 1
-        for row in ladder[:least]:
+    def choose(ladder: list[str], least: int, gain: float = 0.0) -> str | None:
+        """The best of the first rows, and of more for as long as the last is the best; None until all are there.
+
+        A later row is better only by more than `gain`.
+        """
+        best, tried = ladder[0], []
+        for row in ladder:
+            if len(tried) >= least and best != tried[-1]:
+                break
+            tried.append(row)
             wanted.setdefault(row, every()[row]._replace(seeds=1))
-        tried = {row: losses[row] for row in ladder[:least]}
-        return min(tried, key=tried.__getitem__) if math.inf not in tried.values() else None
+            if losses[row] < losses[best] - gain:
+                best = row
+        return None if any(losses[row] == math.inf for row in tried) else best
 
     def add(ladder: list[str]) -> None:
         if chosen := choose(ladder, 2):
@@ -156,7 +166,7 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
         depths = DEPTHS
         for budget in BUDGETS:
             name = f"{kind}, {budget // 1000} kB, {{}} blocks, rate {{}}"
-            if not (chosen := choose([name.format(blocks, 0.003) for blocks in depths], 3)):
+            if not (chosen := choose([name.format(blocks, 0.003) for blocks in depths], 3, GAIN)):
                 break
             options = every()[chosen].options
             rates = NARROW_RATES if options["width"] < 100 else (0.003,)
@@ -172,30 +182,64 @@ def valid(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 class NGrams:
-    """Interpolated Witten-Bell: the more different characters followed, the more weight the shorter order gets.
+    """Interpolated Kneser-Ney with three discounts (Chen and Goodman 1999): the best table of counts in their study.
 
-    p(x | h) = (count(h x) + kinds(h) p(x | shorter h)) / (count(h) + kinds(h)), from 1/62 on.
+    p(x | h) = (c - d(c) + p(x | shorter h) sum of d) / sum of c, from 1/62 on. The longest n-grams have their counts,
+    shorter ones the number of different characters before them. N-grams of four and more that came less often than
+    `least` are left out.
     """
 
-    def __init__(self, tokens: np.ndarray, n: int):
-        self.orders = []
-        for order in range(n):
-            grams, counts = np.unique(_keys(tokens, order)[0], return_counts=True)
-            histories, starts, kinds = np.unique(grams // len(ALPHABET), return_index=True, return_counts=True)
-            self.orders.append((grams, counts, histories, np.add.reduceat(counts, starts), kinds))
+    def __init__(self, tokens: np.ndarray, n: int, least: int = 1):
+        self.orders, longer = [], None
+        for order in reversed(range(n)):
+            grams, times = np.unique(_keys(tokens, order)[0], return_counts=True)
+            counts = times
+            if longer is not None:
+                counts = np.bincount(
+                    np.searchsorted(grams, longer % len(ALPHABET) ** (order + 1)), minlength=len(grams)
+                )
+            longer, kept = grams, (times >= least) | (order < 3)
+            grams, counts = grams[kept], counts[kept]
+            discounts = _discounts(counts)[np.minimum(counts, 3)]
+            histories, starts = np.unique(grams // len(ALPHABET), return_index=True)
+            totals, taken = np.add.reduceat(counts, starts), np.add.reduceat(discounts, starts)
+            self.orders.insert(0, (grams, counts, counts - discounts, histories, totals, taken))
 
     def nats(self, tokens: np.ndarray) -> float:
         """The mean loss per character of this text."""
         p = np.full(len(tokens), 1 / len(ALPHABET))
-        for order, (grams, counts, histories, totals, kinds) in enumerate(self.orders):
+        for order, (grams, _, left, histories, totals, taken) in enumerate(self.orders):
             keys, at = _keys(tokens, order)
-            count, (total, kind) = _find(grams, keys, counts), _find(histories, keys // len(ALPHABET), totals, kinds)
-            p[at:] = np.where(total > 0, (count + kind * p[at:]) / np.maximum(total + kind, 1), p[at:])
+            (own,), (total, free) = _find(grams, keys, left), _find(histories, keys // len(ALPHABET), totals, taken)
+            p[at:] = np.where(total > 0, (own + free * p[at:]) / np.maximum(total, 1), p[at:])
         return float(-np.log(p).mean())
 
+    def tree(self) -> dict[str, np.ndarray]:
+        """As a file has it: the characters of each order, their counts, and how many characters follow each."""
+        stored = {}
+        for i, (grams, counts, _, histories, *_) in enumerate(self.orders):
+            stored[f"{i}.character"] = (grams % len(ALPHABET)).astype(np.uint8)
+            stored[f"{i}.count"] = counts.astype(np.int32)
+            if i > 0:
+                before, followers = self.orders[i - 1][0], np.unique(grams // len(ALPHABET), return_counts=True)[1]
+                stored[f"{i - 1}.kinds"] = np.zeros(len(before), np.uint8)
+                stored[f"{i - 1}.kinds"][np.searchsorted(before, histories)] = followers
+        return stored
+
     def bytes(self) -> int:
-        """A tree with four bytes per n-gram: its last character, how many follow it, and its count in 16 bits."""
+        """In use: four per n-gram, its last character, how many follow it, and its count in 16 bits."""
         return sum(4 * len(grams) for grams, *_ in self.orders)
+
+    def bytes_of_file(self) -> int:
+        """The same, each kind of number compressed by xz."""
+        return sum(len(lzma.compress(numbers.tobytes())) for numbers in self.tree().values())
+
+
+def _discounts(counts: np.ndarray) -> np.ndarray:
+    """Of the counts 0, 1, 2 and all larger ones; some for each, so that nothing is impossible."""
+    have = np.bincount(np.minimum(counts, 5), minlength=6)
+    share, k = have[1] / max(have[1] + 2 * have[2], 1), np.arange(4)
+    return (k - (k + 1) * share * have[k + 1] / np.maximum(have[k], 1)).clip(np.minimum(k, 0.1), k)
 
 
 def _keys(tokens: np.ndarray, order: int) -> tuple[np.ndarray, int]:
@@ -204,10 +248,9 @@ def _keys(tokens: np.ndarray, order: int) -> tuple[np.ndarray, int]:
     return windows @ len(ALPHABET) ** np.arange(order, -1, -1), order
 
 
-def _find(keys: np.ndarray, wanted: np.ndarray, *values: np.ndarray):
+def _find(keys: np.ndarray, wanted: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
     at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-    found = [np.where(keys[at] == wanted, value[at], 0) for value in values]
-    return found[0] if len(found) == 1 else found
+    return [np.where(keys[at] == wanted, value[at], 0) for value in values]
 
 
 def main() -> None:
@@ -219,11 +262,13 @@ def main() -> None:
     plays = language.load_shakespeare()
     if args.ngrams:
         train, choose, report = (part.numpy() for part in plays)
-        tables = {n: NGrams(train, n) for n in range(1, 9)}
-        rows = [
-            {"n": n, "nats_choose": t.nats(choose), "nats": t.nats(report), "bytes": t.bytes()}
-            for n, t in tables.items()
-        ]
+        rows = []
+        for n, least in [*((n, 1) for n in range(1, 10)), *product(range(4, 8), LEAST)]:
+            table = NGrams(train, n, least)
+            nats = {"nats_choose": table.nats(choose), "nats": table.nats(report)}
+            rows.append(
+                {"n": n, "least": least, **nats, "bytes": table.bytes(), "bytes_of_file": table.bytes_of_file()}
+            )
         pd.DataFrame(rows).round(4).to_csv(NGRAMS, index=False)
         print(NGRAMS.read_text())
         return

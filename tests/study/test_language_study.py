@@ -1,5 +1,7 @@
 """The study of the language model: its n-grams, its bytes, its rows."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,24 +12,46 @@ from bnn_tutorial.packed.language import load_pretrained
 from study import language as study
 
 
-def witten_bell(text, history, character, letters):
-    """By its definition, with counts by hand: p(x | h) = (c(hx) + kinds(h) p(x | shorter)) / (c(h) + kinds(h))."""
-    shorter = witten_bell(text, history[1:], character, letters) if history else 1 / letters
-    n = len(history)
-    following = [text[i + n] for i in range(len(text) - n) if text[i : i + n] == history]
-    if not following:
+def kneser_ney(text, history, character, n, least):
+    """By its definition, with counts by hand: p(x | h) = (c - d(c) + p(x | shorter) sum of d) / sum of c."""
+    size = len(history) + 1
+    places = {text[i : i + size]: [] for i in range(len(text) - size + 1)}
+    for i in range(len(text) - size + 1):
+        places[text[i : i + size]].append(i)
+    counts = {
+        gram: len(at) if size == n else len({text[i - 1] for i in at if i > 0})
+        for gram, at in places.items()
+        if len(at) >= least or size < 4
+    }
+    have = {k: sum(count == k for count in counts.values()) for k in (1, 2, 3, 4)}
+    share = have[1] / max(have[1] + 2 * have[2], 1)
+    discounts = {k: k - (k + 1) * share * have[k + 1] / max(have[k], 1) for k in (1, 2, 3)}
+    discounts = {0: 0} | {k: min(max(d, 0.1), k) for k, d in discounts.items()}
+    following = {gram[-1]: count for gram, count in counts.items() if gram[:-1] == history}
+    taken = {x: discounts[min(count, 3)] for x, count in following.items()}
+    shorter = kneser_ney(text, history[1:], character, n, least) if history else 1 / len(language.ALPHABET)
+    if not sum(following.values()):
         return shorter
-    kinds = len(set(following))
-    return (following.count(character) + kinds * shorter) / (len(following) + kinds)
+    own = following.get(character, 0) - taken.get(character, 0)
+    return (own + shorter * sum(taken.values())) / sum(following.values())
 
 
-@pytest.mark.parametrize("n", [1, 2, 4])
-def test_n_grams_are_witten_bells(n):
-    text, unseen = "to be or not to be that is the question", "to question it"
-    letters = len(language.ALPHABET)
-    expected = [witten_bell(text, unseen[max(0, i - n + 1) : i], unseen[i], letters) for i in range(len(unseen))]
-    grams = study.NGrams(language.encode(text).numpy(), n)
+@pytest.mark.parametrize(("n", "least"), [(1, 1), (2, 1), (3, 1), (5, 1), (5, 2)])
+def test_n_grams_are_kneser_and_neys(n, least):
+    text, unseen = "to be or not to be that is the question: to be or to bee", "to question, to be it"
+    expected = [kneser_ney(text, unseen[max(0, i - n + 1) : i], unseen[i], n, least) for i in range(len(unseen))]
+    grams = study.NGrams(language.encode(text).numpy(), n, least)
     assert grams.nats(language.encode(unseen).numpy()) == pytest.approx(-np.log(expected).mean())
+
+
+@pytest.mark.parametrize("least", [1, 2, 3])
+def test_long_n_grams_that_came_too_rarely_are_left_out(least):
+    text = "the king, the king, the kin"
+    table = study.NGrams(language.encode(text).numpy(), 5, least)
+    for order, (grams, *_) in enumerate(table.orders):
+        times = Counter(text[i : i + order + 1] for i in range(len(text) - order))
+        assert len(grams) == sum(n >= least or order < 3 for n in times.values())
+        assert len(table.tree()[f"{order}.count"]) == len(grams)
 
 
 def test_n_grams_give_shares_that_sum_to_one():

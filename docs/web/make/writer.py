@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-import numpy as np
 from safetensors.numpy import save
 from safetensors.torch import load_file
 
@@ -29,19 +28,6 @@ def trained() -> language.LanguageModel:
     return model.eval()
 
 
-def tables(ngrams: NGrams) -> dict[str, np.ndarray]:
-    """A tree: the characters of each order, how often each came, and how many kinds of characters follow it."""
-    stored = {}
-    for i, (grams, counts, histories, _, kinds) in enumerate(ngrams.orders):
-        stored[f"{i}.character"] = (grams % len(language.ALPHABET)).astype(np.uint8)
-        stored[f"{i}.count"] = counts.astype(np.int32)
-        if i > 0:
-            before = ngrams.orders[i - 1][0]
-            stored[f"{i - 1}.kinds"] = np.zeros(len(before), np.uint8)
-            stored[f"{i - 1}.kinds"][np.searchsorted(before, histories)] = kinds
-    return stored
-
-
 def main() -> None:
     row = read().set_index(["name", "seed"]).loc["ternary, rate 0.003", 0]
     told = {"study": "study.language, ternary, seed 0", "settings": row["settings"], "text": "32 plays of Shakespeare"}
@@ -49,7 +35,7 @@ def main() -> None:
     model.save(PRETRAINED)
     MODEL.write_bytes(PRETRAINED.read_bytes())
     ngrams = NGrams(language.load_shakespeare().train.numpy(), 4)
-    NGRAMS.write_bytes(gzip.compress(save(tables(ngrams)), mtime=0))
+    NGRAMS.write_bytes(gzip.compress(save(ngrams.tree()), mtime=0))
     print(*(f"{file.name}: {file.stat().st_size:,} bytes" for file in (MODEL, NGRAMS)), sep="\n")
 
 

@@ -1,4 +1,4 @@
-// The rival: how often each character followed the three before it. Interpolated Witten-Bell, as in `study/language.py`.
+// The rival: how often each character followed the three before it. Interpolated Kneser-Ney, as in `study/language.py`.
 
 import { unzip } from "../engine/gzip.js";
 import { readSafetensors, require } from "../engine/safetensors.js";
@@ -10,6 +10,7 @@ const ORDERS = 4;
  * @typedef {object} Level
  * @property {Uint8Array} character
  * @property {Int32Array} count
+ * @property {number[]} discounts of the counts 0, 1, 2 and all larger ones
  * @property {Uint32Array} first where what follows begins in the next level, and at last the end
  */
 
@@ -29,10 +30,12 @@ export class NGrams {
     for (let order = 0; order < this.levels.length && order <= history.length; order++) {
       const [from, to] = this.following(history.slice(history.length - order));
       if (from === to) break; // then no longer history was seen either
-      const { character, count } = this.levels[order];
-      const total = count.subarray(from, to).reduce((a, b) => a + b);
-      shares = shares.map((share) => (share * (to - from)) / (total + to - from));
-      for (let i = from; i < to; i++) shares[character[i]] += count[i] / (total + to - from);
+      const { character, count, discounts } = this.levels[order];
+      const taken = Array.from(count.subarray(from, to), (n) => discounts[Math.min(n, 3)]);
+      const [total, free] = [count.subarray(from, to), taken].map((numbers) => numbers.reduce((a, b) => a + b, 0));
+      if (total === 0) continue;
+      shares = shares.map((share) => (share * free) / total);
+      taken.forEach((discount, i) => (shares[character[from + i]] += (count[from + i] - discount) / total));
     }
     return shares;
   }
@@ -58,7 +61,16 @@ export async function readNGrams(file, characters) {
     require(character instanceof Uint8Array && count instanceof Int32Array, `no numbers of order ${i}`);
     const first = new Uint32Array(character.length + 1);
     if (kinds) kinds.forEach((n, at) => (first[at + 1] = first[at] + n));
-    return { character, count, first };
+    return { character, count, first, discounts: discountsOf(count) };
   });
   return new NGrams(levels, characters);
+}
+
+/** @param {Int32Array} counts */
+function discountsOf(counts) {
+  const have = [0, 0, 0, 0, 0, 0];
+  for (const count of counts) have[Math.min(count, 5)]++;
+  const share = have[1] / Math.max(have[1] + 2 * have[2], 1);
+  const found = [1, 2, 3].map((k) => k - ((k + 1) * share * have[k + 1]) / Math.max(have[k], 1));
+  return [0, ...found.map((discount, i) => Math.min(Math.max(discount, 0.1), i + 1))];
 }
