@@ -8,6 +8,8 @@ from mkdocs.config import load_config
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "https://github.com/owner/bnn_tutorial"
+# The headless shell comes first: the whole browser opens a window for each test, which takes as long as a page.
+BROWSERS = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
 
 
 def strict_build(docs, site, address, nav=None):

@@ -254,6 +254,19 @@ def test_strokes_can_be_added_to_an_example(draw):
     assert np.array_equal(ink(draw), alone)
 
 
+def test_a_second_pointer_neither_draws_nor_ends_the_stroke(draw):
+    box = draw.locator(".draw-paper").bounding_box()
+    x, y, scale = box["x"], box["y"], box["width"] / 280
+    draw.mouse.move(x + 50 * scale, y + 50 * scale)
+    draw.mouse.down()
+    other = {"pointerId": 99, "isPrimary": True, "clientX": x + 200, "clientY": y + 200}
+    for kind in ("pointermove", "lostpointercapture"):
+        draw.locator(".draw-paper").dispatch_event(kind, other)
+    draw.mouse.move(x + 50 * scale, y + 150 * scale)
+    draw.mouse.up()
+    assert np.array_equal(ink(draw), prepare_strokes([[(50, 50), (50, 150)]]))
+
+
 @pytest.mark.parametrize(("size", "options"), [(PHONE, TOUCH)])
 def test_a_finger_on_the_paper_draws_and_does_not_scroll(draw, size, options):
     up = [(140, 240 - 20 * i) for i in range(10)]
@@ -349,6 +362,24 @@ def test_logits_and_hidden_values_are_shown_as_python_computes_them(draw, name):
 def test_the_size_that_is_shown_is_that_of_the_network(draw, name):
     weights = int(choose_network(draw, name).summary().loc["total", "weights"])
     assert part(draw, "weights") == f"{weights:,} bits"
+
+
+def test_another_network_can_be_chosen_once_the_first_is_there(page):
+    waiting = []
+    page.route("**/w1a8.safetensors", lambda route: waiting.append(route))
+    with page.expect_request("**/w1a8.safetensors"):
+        page.goto("draw/")
+    choices = page.locator("input[value=w1a1]")
+    expect(choices).to_be_disabled()
+    waiting[0].continue_()
+    page.locator(READY).wait_for()
+    expect(choices).to_be_enabled()
+
+
+def test_a_network_that_another_tab_has_kept_since_stays(draw):
+    draw.evaluate("localStorage.setItem('bnn_tutorial.network', 'newer')")
+    choose_network(draw, "w1a1")
+    assert draw.evaluate("localStorage.getItem('bnn_tutorial.network')") == "newer"
 
 
 def test_where_the_other_network_is_missing_the_first_reads_on(draw):

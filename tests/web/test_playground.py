@@ -140,6 +140,13 @@ def test_a_link_to_a_story_sets_it_and_waits(page):
 # The address
 
 
+def test_the_address_of_a_story_stays_though_a_setting_changed_just_before(stage):
+    setting(stage, "seed").fill("7")
+    stage.locator("#story-sign").click()  # the field changes as it loses the focus
+    own_points(stage)  # which waits
+    assert stage.evaluate("location.hash") == "#story-sign"
+
+
 def test_a_link_restores_the_settings_and_the_run(stage):
     for name, value in [("data", "moons"), ("units", "5"), ("second", "4"), ("estimator", "triangle")]:
         setting(stage, name).select_option(value)
@@ -331,6 +338,17 @@ def test_points_are_put_and_taken_away_by_keyboard(stage):
     assert own_points(stage) == [[0.1, 0.25, 1]]
     stage.keyboard.press("Space")
     assert own_points(stage) == []
+
+
+def test_the_browsers_shortcuts_are_its_own_and_a_held_key_puts_one_point(stage):
+    part(stage, "clear").click()
+    part(stage, "map").focus()
+    script = "(map, event) => map.dispatchEvent(new KeyboardEvent('keydown', { cancelable: true, ...event }))"
+    for key in ("altKey", "ctrlKey", "metaKey"):
+        assert part(stage, "map").evaluate(script, {"key": "ArrowLeft", key: True})  # not prevented
+    for repeat in (False, True):
+        part(stage, "map").evaluate(script, {"key": "Enter", "repeat": repeat})
+    assert own_points(stage) == [[0, 0, 1]]
 
 
 def test_a_click_adds_to_the_set_that_is_there(stage):

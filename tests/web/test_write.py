@@ -49,9 +49,10 @@ def text(page):
 
 
 def settle(page, **values):
-    """Set the page's fields, and wait for nothing: they act at once."""
+    """Set the page's fields, and wait until the prompt has been read."""
     for name, value in values.items():
         page.locator(f"[data-part={name}]").fill(str(value))
+    page.locator(READY).wait_for()
 
 
 def write_characters(page, count):
@@ -140,13 +141,49 @@ def test_what_is_typed_at_the_end_is_read_as_if_it_had_been_there(write):
     expected = shown.text_content()
     settle(write, prompt="KING LEAR:\n")
     field.press_sequentially("Blow")
+    write.locator(READY).wait_for()
     assert shown.text_content() == expected
     write_characters(write, 2)
     field.press_sequentially(", winds")
+    write.locator(READY).wait_for()
     typed = shown.text_content()
     settle(write, prompt="")
     settle(write, prompt="KING LEAR:\nBlow, winds")
     assert shown.text_content() == typed != expected
+
+
+def test_a_long_prompt_that_is_changed_is_read_frame_by_frame_and_only_as_far_as_the_model_sees(write, packed):
+    script = """async () => {
+      const { LanguageModel } = await import(new URL("../web/write/model.js", location));
+      const [read, prompt] = [LanguageModel.prototype.read, document.querySelector("[data-part=prompt]")];
+      let count = 0;
+      LanguageModel.prototype.read = function (at) {
+        for (const end = performance.now() + 2; performance.now() < end; ); // as slow a device
+        count++;
+        return read.call(this, at);
+      };
+      prompt.value = "to be or not ".repeat(38);
+      prompt.dispatchEvent(new Event("input"));
+      window.counted = () => count;
+      return count;
+    }"""
+    at_once = write.evaluate(script)
+    write.locator(READY).wait_for()
+    whole = write.evaluate("counted()")
+    assert at_once <= 12 < whole == 4 * (64 - 1) + 1
+    logits = list(packed.read(language.encode("to be or not " * 38).tolist()))[-1]
+    shares = np.exp(logits) / np.exp(logits).sum()
+    expect(write.locator("[data-part=next] td").nth(1)).to_have_text(f"{100 * shares.max():.1f} %")
+
+
+def test_typing_while_it_writes_says_nothing_of_the_prompt(write):
+    settle(write, prompt="KING")
+    write.get_by_role("button", name="Write", exact=True).click()
+    write.wait_for_function("document.querySelector('[data-part=text]').textContent.length > 8")
+    settle(write, prompt="KING LEAR:")
+    write.locator(READY).wait_for()
+    write.wait_for_timeout(100)
+    assert write.locator("[data-part=spoken]").text_content() == ""
 
 
 def test_a_script_that_the_browser_does_not_understand_is_reported(page):

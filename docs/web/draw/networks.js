@@ -17,7 +17,7 @@ export class Networks {
    */
   constructor(root, load, use) {
     this.status = /** @type {HTMLElement} */ (root.querySelector("[data-part=network-status]"));
-    this.choices = /** @type {HTMLElement} */ (root.querySelector("[data-part=networks]"));
+    this.choices = /** @type {HTMLFieldSetElement} */ (root.querySelector("[data-part=networks]"));
     this.load = load;
     this.use = use;
     this.chosen = this.wanted = "";
@@ -30,6 +30,7 @@ export class Networks {
     this.file = await this.offerYours();
     const [first] = this.choices.querySelectorAll("input");
     await this.choose(this.file ? YOURS : first.value);
+    this.choices.disabled = false;
   }
 
   /** If the other network cannot be loaded, the current one stays in use. @param {string} name */
@@ -50,7 +51,7 @@ export class Networks {
     const network = file ? { content: await readNetwork(file), bytes: file.length } : await this.load(name);
     if (this.wanted !== name) return; // another one was chosen meanwhile
     if (file) keep(file);
-    else forget();
+    else if (this.file) forget(); // another tab may have kept one since
     this.chosen = name;
     this.check(name);
     this.use(network);

@@ -31,6 +31,7 @@ export class Sketch {
     this.history = [];
     /** @type {Point | null} */
     this.pen = null; // where it is, while it is down
+    this.pointer = 0; // whose it is
     this.follow();
   }
 
@@ -105,16 +106,19 @@ export class Sketch {
     canvas.addEventListener("pointerdown", (event) => {
       if (this.pen || event.button !== 0 || !event.isPrimary) return;
       canvas.setPointerCapture(event.pointerId);
+      this.pointer = event.pointerId;
       const point = this.pointOf(event);
       this.replace({ ...this.drawing, strokes: [...this.drawing.strokes, [point]] }, point);
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (!this.pen || !event.isPrimary) return;
+      if (!this.pen || event.pointerId !== this.pointer) return;
       const all = event.getCoalescedEvents?.() ?? [];
       for (const step of all.length ? all : [event]) this.extend(this.pen, (this.pen = this.pointOf(step)));
       this.update();
     });
-    canvas.addEventListener("lostpointercapture", () => (this.pen = null));
+    canvas.addEventListener("lostpointercapture", (event) => {
+      if (event.pointerId === this.pointer) this.pen = null;
+    });
   }
 
   /** @param {PointerEvent} event @returns {Point} */

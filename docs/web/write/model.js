@@ -35,6 +35,7 @@ export class LanguageModel {
     const names = /** @type {Array<keyof Block>} */ (["attend", "project", "expand", "contract"]);
     this.blocks = Array.from({ length: (matrices.size - 2) / names.length }, (_, i) =>
       /** @type {Block} */ (Object.fromEntries(names.map((name) => [name, matrix(`blocks.${i}.${name}`)]))));
+    this.reach = this.blocks.length * (context - 1) + 1; // characters that the logits depend on
     this.weights = [...matrices.values()].reduce((sum, { levels }) => sum + levels.length, 0);
     /** @type {Seen[][]} */
     this.seen = [];

@@ -19,9 +19,12 @@ class Page {
     this.model = model;
     this.ngrams = ngrams;
     this.isRunning = false;
-    this.runs = 0;
+    this.loops = 0;
+    this.from = 0; // where the running text starts
     /** @type {number[]} */
     this.times = [];
+    /** @type {number[]} */
+    this.unread = []; // the last of the characters
     /** @type {number[]} */
     this.characters = []; // the prompt's, and what was written
     this.given = 0; // how many of them are the prompt's
@@ -40,7 +43,7 @@ class Page {
     this.begin();
   }
 
-  /** Read the prompt, or only what was typed at its end. */
+  /** Read the prompt, or only what was typed at its end. What lies further back than the model sees is left out. */
   begin() {
     this.isRunning = false;
     this.random = new Random(Number(this.seed.value));
@@ -52,14 +55,14 @@ class Page {
     this.given = this.characters.length;
     const isLonger = !hasWritten && old.length > 0 && old.every((character, at) => character === this.characters[at]);
     if (!isLonger) this.model.forget();
-    this.characters.slice(isLonger ? old.length : 0).forEach((character) => this.read(character));
-    this.show();
+    this.unread = isLonger ? [...this.unread, ...this.characters.slice(old.length)] : this.characters.slice(-this.model.reach);
+    this.go();
   }
 
-  /** @param {number} character */
-  read(character) {
+  /** The next unread one. */
+  read() {
     const start = performance.now();
-    this.logits = this.model.read(character);
+    this.logits = this.model.read(/** @type {number} */ (this.unread.shift()));
     this.times = [performance.now() - start, ...this.times].slice(0, ROUNDS);
   }
 
@@ -75,11 +78,13 @@ class Page {
       if (drawn < 0) drawn = shares.length - 1; // the shares sum to 1, apart from rounding
     }
     this.characters.push(drawn);
-    this.read(drawn);
+    this.unread.push(drawn);
+    this.read();
   }
 
   one() {
     this.isRunning = false;
+    while (this.unread.length) this.read();
     this.write();
     this.show();
     this.say(nameOf(this.model.alphabet[/** @type {number} */ (this.characters.at(-1))]));
@@ -87,19 +92,26 @@ class Page {
 
   run() {
     this.isRunning = true;
-    const [from, number] = [this.characters.length, ++this.runs];
+    this.go();
+  }
+
+  /** Frame by frame: read what is unread, then write as long as it runs. */
+  go() {
+    this.from = this.characters.length;
+    const number = ++this.loops;
     const frame = () => {
-      if (this.runs !== number) return; // stopped and started again within a frame
+      if (this.loops !== number) return; // another loop has begun
       const end = performance.now() + FRAME;
-      while (this.isRunning && performance.now() < end) {
-        this.write();
-        if (this.characters.length - from >= LONGEST) this.isRunning = false;
+      while ((this.unread.length || this.isRunning) && performance.now() < end) {
+        if (this.unread.length) this.read();
+        else this.write();
+        if (this.characters.length - this.from >= LONGEST) this.isRunning = false;
       }
       this.show();
-      if (this.isRunning) requestAnimationFrame(frame);
-      else this.say(this.textOf(this.characters.slice(from)));
+      if (this.unread.length || this.isRunning) requestAnimationFrame(frame);
+      else if (this.characters.length > this.from) this.say(this.textOf(this.characters.slice(this.from)));
     };
-    requestAnimationFrame(frame);
+    frame();
   }
 
   stop() {
@@ -123,7 +135,8 @@ class Page {
     this.text.scrollTop = this.text.scrollHeight;
     part(this.root, "degrees").textContent = Number(this.temperature.value).toFixed(1);
     part(this.root, "run").textContent = this.isRunning ? "Stop" : "Write";
-    this.root.dataset.state = this.isRunning ? "running" : "ready";
+    this.root.dataset.state = this.isRunning ? "running" : this.unread.length ? "reading" : "ready";
+    if (this.unread.length) return;
     const both = [softmax(/** @type {Float64Array} */ (this.logits)), this.ngrams.guess(this.characters)];
     const ranked = both.map((shares) => [...shares.keys()].sort((a, b) => shares[b] - shares[a]));
     part(this.root, "next").replaceChildren(...Array.from({ length: LIKELIEST }, (_, rank) => {

@@ -44,7 +44,9 @@ export class PointsEditor {
   press(event) {
     const arrow = ARROWS[event.key];
     if (!arrow && event.key !== "Enter" && event.key !== " ") return;
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
     event.preventDefault();
+    if (!arrow && event.repeat) return;
     if (!arrow) return this.toggle(...this.place);
     const stride = event.shiftKey ? LEAP : STRIDE;
     this.place = /** @type {[number, number]} */ (this.place.map((x, axis) => snapped(x + stride * arrow[axis])));

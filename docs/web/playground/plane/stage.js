@@ -80,6 +80,7 @@ class Stage {
   follow(hash) {
     const story = storyOf(hash);
     if (!story && !holdsState(hash)) return;
+    clearTimeout(this.timer); // an earlier change is not to write its address any more
     this.pause();
     this.state = story?.state ?? readState(hash);
     this.tell(story);
