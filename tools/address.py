@@ -24,7 +24,10 @@ if "google.colab" in sys.modules:
 
 def stored_address() -> str:
     """What mkdocs.yml says, "" as long as there is none."""
-    return re.search(r'^repo_url: "?([^"\s]*)', (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    found = re.search(
+        r"""^repo_url: ["']?([^"'\s]*)""", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return found[1].removesuffix("/").removesuffix(".git")
 
 
 def site_of(address: str) -> str:
@@ -67,7 +70,8 @@ def in_project(text: str, address: str) -> str:
 
 def in_readme(text: str, address: str) -> str:
     """README.md: what to clone."""
-    return re.sub(r"^git clone \S+", f"git clone {address or 'ADDRESS'}", text, flags=re.MULTILINE)
+    told = rf"git clone {address} \1" if address else r"git clone ADDRESS \1  # ADDRESS: that of this repository"
+    return re.sub(r"^git clone \S+ (\S+).*", told, text, flags=re.MULTILINE)
 
 
 FILES = {ROOT / "pyproject.toml": in_project, ROOT / "README.md": in_readme} | dict.fromkeys(
@@ -76,8 +80,15 @@ FILES = {ROOT / "pyproject.toml": in_project, ROOT / "README.md": in_readme} | d
 
 
 def main() -> None:
+    address = stored_address()
+    texts = {}
     for path, written in FILES.items():
-        path.write_text(written(path.read_text(encoding="utf-8"), stored_address()), encoding="utf-8")
+        try:
+            texts[path] = written(path.read_text(encoding="utf-8"), address)
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from None
+    for path, text in texts.items():  # all or none
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
+from tools import address
 from tools.address import FILES, ROOT, in_notebook, in_project, in_readme, stored_address
 
 ADDRESS = "https://github.com/owner/name"
@@ -47,11 +48,11 @@ def test_only_the_first_cell_of_a_notebook_fetches_anything(name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-@pytest.mark.parametrize("address", ["", ADDRESS])
-def test_the_first_cell_is_python_and_runs_something_only_where_there_is_an_address(name, address):
-    source = TransformerManager().transform_cell(code(in_notebook(NOTEBOOKS[name], address))["install"])
-    assert bool(ast.parse(source).body) == bool(address)
-    assert (f"git clone --quiet --depth 1 {ADDRESS} /content/code" in source) == bool(address)
+@pytest.mark.parametrize("told", ["", ADDRESS])
+def test_the_first_cell_is_python_and_runs_something_only_where_there_is_an_address(name, told):
+    source = TransformerManager().transform_cell(code(in_notebook(NOTEBOOKS[name], told))["install"])
+    assert bool(ast.parse(source).body) == bool(told)
+    assert (f"git clone --quiet --depth 1 {ADDRESS} /content/code" in source) == bool(told)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -69,5 +70,23 @@ def test_the_metadata_has_addresses_only_where_there_is_one():
 
 
 def test_the_readme_clones_the_address():
-    text = "a\ngit clone ADDRESS folder\nb"
+    text = "a\ngit clone ADDRESS folder  # ADDRESS: that of this repository\nb"
     assert in_readme(text, ADDRESS) == f"a\ngit clone {ADDRESS} folder\nb"
+
+
+@pytest.mark.parametrize("told", ['""', f'"{ADDRESS}"', f"'{ADDRESS}'", f"{ADDRESS}/", f"{ADDRESS}.git  # where it is"])
+def test_the_address_is_read_however_it_is_written(tmp_path, monkeypatch, told):
+    (tmp_path / "mkdocs.yml").write_text(f"site_name: a\nrepo_url: {told}\nnav: []\n")
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    assert stored_address() == (ADDRESS if "owner" in told else "")
+
+
+def test_nothing_is_written_if_one_file_cannot_be(tmp_path, monkeypatch):
+    paths = {tmp_path / "README.md": in_readme, tmp_path / "01.ipynb": in_notebook}
+    for path in paths:
+        path.write_text('{"cells": []}' if path.suffix == ".ipynb" else "git clone ADDRESS folder")
+    before = [path.read_text() for path in paths]
+    monkeypatch.setattr(address, "FILES", paths)
+    with pytest.raises(ValueError, match=r"01\.ipynb: expected a cell 'install'"):
+        address.main()
+    assert [path.read_text() for path in paths] == before

@@ -1,10 +1,14 @@
 """The workflows may do only what they must, and run only what was read: an action is named by its commit."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from sites import BROWSERS
 
 ROOT = Path(__file__).parents[2]
 TEXTS = {path.name: path.read_text() for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
@@ -64,3 +68,30 @@ def test_pages_are_published_only_from_a_commit_of_the_main_branch_whose_gate_pa
 def test_the_wheel_is_tested_on_every_python_that_pypi_shows():
     versions = WORKFLOWS["release.yml"]["jobs"]["test"]["strategy"]["matrix"]["python-version"]
     assert versions == re.findall(r"Python :: (\d\.\d+)", (ROOT / "pyproject.toml").read_text())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script of bash")
+@pytest.mark.parametrize(
+    ("user", "there", "told"),
+    [
+        (0, [], ["chromium-headless-shell", "npm", "iverilog"]),
+        (1000, ["npm", "iverilog"], ["sudo chromium-headless-shell"]),
+        (1000, ["google-chrome", "npm"], ["sudo iverilog"]),
+        (1000, [BROWSERS[1], "npm", "iverilog"], []),
+    ],
+)
+def test_the_gate_installs_what_is_missing_as_whoever_runs_it(tmp_path, user, there, told):
+    log = tmp_path / "log"
+    scripts = dict.fromkeys(there, "") | {
+        "id": f"echo {user}",
+        "make": f'echo "make $* in CI=$CI" >> {log}',
+        "apt-get": f'[ "$1" = install ] && echo "$SUDO${{!#}}" >> {log} || true',
+        "sudo": 'SUDO="sudo " "$@"',
+    }
+    for name, script in scripts.items():
+        (tmp_path / name).write_text(f"#!{shutil.which('bash')}\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    subprocess.run([ROOT / ".ci" / "run", "parity"], env={"PATH": str(tmp_path)}, check=True)
+    assert log.read_text().splitlines() == [*told, "make parity in CI=true"]
