@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bnn_tutorial.packed import PackedNetwork
+from bnn_tutorial.packed import PackedNetwork, files
 from bnn_tutorial.packed.files import pack_levels, unpack_levels
 
 from .images import images
@@ -60,5 +60,5 @@ def rows(name: str) -> list[dict]:
 
 if __name__ == "__main__":
     table = pd.DataFrame([row for name in NETWORKS for row in rows(name)])
-    table.to_csv(RESULTS, index=False)
+    files.replace(RESULTS, table.to_csv(index=False).encode())
     print(table.pivot_table("acc_test", "rate", "name").round(4).to_string())

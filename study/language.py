@@ -269,17 +269,17 @@ def main() -> None:
             rows.append(
                 {"n": n, "least": least, **nats, "bytes": table.bytes(), "bytes_of_file": table.bytes_of_file()}
             )
-        pd.DataFrame(rows).round(4).to_csv(NGRAMS, index=False)
+        replace(NGRAMS, pd.DataFrame(rows).round(4).to_csv(index=False).encode())
         print(NGRAMS.read_text())
         return
     while todo := missing(args.names):
         name, seed, run = todo[0]
         row, model = run.train(seed, plays)
         if (name, seed) == ("ternary, rate 0.003", 0):
-            from safetensors.torch import save_file
+            from safetensors.torch import save
 
             KEPT.parent.mkdir(exist_ok=True)
-            save_file(model.state_dict(), KEPT)
+            replace(KEPT, save(model.state_dict()))
         settings = {"settings": run.settings(), "torch": version("torch"), "products": PRODUCTS}
         rows = [*read().to_dict("records"), {"name": name, "seed": seed, **row, **settings}]
         table = pd.DataFrame(rows, columns=COLUMNS)

@@ -10,6 +10,8 @@ import json
 import re
 from pathlib import Path
 
+from bnn_tutorial.packed.files import replace
+
 ROOT = Path(__file__).parent.parent
 
 IN_COLAB = """
@@ -88,7 +90,7 @@ def main() -> None:
         except ValueError as error:
             raise ValueError(f"{path.name}: {error}") from None
     for path, text in texts.items():  # all or none
-        path.write_text(text, encoding="utf-8")
+        replace(path, text.encode())
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def add_up(name: str, columns: dict[int, list[tuple[str, int]]], width: int | No
                 following[i + j].append(bit)
         columns = {i: parts for i, parts in following.items() if width is None or i < width}
     carry, digits = [], []
-    while len(digits) < (width or max(columns) + 1) or (width is None and carry):
+    while len(digits) < (width or max(columns, default=0) + 1) or (width is None and carry):
         low, *carry = counted(columns.get(len(digits), []) + carry) or [("1'b0", 1)]
         digits.insert(0, low[0])
     return iter([*lines, f"wire [{len(digits) - 1}:0] {name} = {{{', '.join(digits)}}};"])

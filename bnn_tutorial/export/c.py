@@ -66,6 +66,7 @@ def to_board(network: PackedNetwork, folder: str | Path) -> None:
         ValueError: if the folder's name is no name in C.
     """
     folder = Path(folder)
+    check_name(folder / f"{folder.name}.c", ".c", "C")
     (folder / "pico").mkdir(parents=True, exist_ok=True)
     to_c(network, folder / f"{folder.name}.c")
     marks = {r"net(?=\b|_)": folder.name} | _ends(network)

@@ -151,6 +151,8 @@ class _Graph:
     def _constant(self, name: str, value: torch.Tensor | Array | float) -> str:
         array = _numbers(value) if isinstance(value, torch.Tensor) else np.asarray(value)
         array = array if array.dtype.kind == "i" else array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: numbers that are not finite: train anew, with a smaller learning rate")
         name = f"{name}_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name

@@ -174,7 +174,7 @@ def _checked(network: dict, stored: dict[str, Array]) -> Folded:
     require_whole("the sizes", [*shape, *(n for e in entries for n in (*e["shape"], e["stride"]))], 1, 2**31 - 1)
     require(len(shape) in (1, 3) and entries, f"examples of shape {shape} and {len(entries)} layers")
     require_whole("the pixel threshold", [] if pixel_threshold is None else [pixel_threshold], 0, BYTE + 1)
-    expected = {} if limits is None else {"limits": ("float32", (2, *shape))}
+    expected = {} if limits is None else {"limits": ("float32", (2, math.prod(shape)))}
     for i, entry in enumerate(entries):
         expected |= _table(i, entry, is_last=i == len(entries) - 1)
     found = {name: (t.dtype.name, t.shape) for name, t in stored.items()}
@@ -182,7 +182,7 @@ def _checked(network: dict, stored: dict[str, Array]) -> Folded:
     require(found == expected, f"the tensors {wrong}, expected {missing}")
     if limits is not None:
         low, high = limits
-        require(len(shape) == 1 and pixel_threshold is None, "limits of images, or beside a pixel threshold")
+        require(pixel_threshold is None, "limits beside a pixel threshold")
         require(((low < high) & np.isfinite(high - low)).all(), "limits that are not finite, or low >= high")
     layers, layer_input, of_bytes = [], shape, pixel_threshold is None
     for i, entry in enumerate(entries):

@@ -211,6 +211,7 @@ def _batch_norm(layer: GenDense | GenConv2d) -> list[Array]:
     if norm is None:
         return [0 * ones, ones, ones, 0 * ones if layer.bias is None else _numbers(layer.bias)]
     gamma, beta, mean, variance = _of_norm(norm)
+    mean = mean if layer.bias is None else mean - _numbers(layer.bias)
     with np.errstate(invalid="ignore"):  # `fold` refuses what is not finite
         sigma = np.sqrt(variance + norm.eps)  # rounded exactly, which PyTorch's root is not
     return [mean, sigma, gamma, beta]
@@ -218,8 +219,10 @@ def _batch_norm(layer: GenDense | GenConv2d) -> list[Array]:
 
 def _of_norm(norm: nn.Module) -> list[Array]:
     """γ, β, mean and variance of a batch norm in `eval` mode, (M,) float64 each."""
-    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_mean is None:
+    kind = nn.SyncBatchNorm if isinstance(norm, nn.SyncBatchNorm) else nn.modules.batchnorm._BatchNorm
+    if not isinstance(norm, kind) or norm.running_mean is None:
         raise ValueError(f"what normalises a layer must be a batch norm with running statistics, got {norm}")
+    require_plain("batch norm", norm, (kind,))
     mean, variance = _numbers(norm.running_mean), _numbers(norm.running_var)
     gamma, beta = (0 * mean + k if p is None else _numbers(p) for k, p in ((1, norm.weight), (0, norm.bias)))
     return [gamma, beta, mean, variance]
@@ -284,17 +287,20 @@ PLAIN = (nn.Sequential, BinaryInput, QuantisedInput, nn.Unflatten, GenConv2d, nn
 
 
 def require_plain(name: str, module: nn.Module, kinds: tuple[type[nn.Module], ...] = PLAIN) -> None:
-    """A `ValueError` where a subclass computes something of its own, which would be left out without a word."""
+    """A `ValueError` where a module computes something of its own, which would be left out without a word."""
     for kind in kinds:
-        if isinstance(module, kind) and type(module).forward is not kind.forward:
+        own = type(module).forward is not kind.forward or "forward" in vars(module)
+        if isinstance(module, kind) and own:
             raise ValueError(f"{name}: expected the forward of {kind.__name__}, {type(module).__name__} has its own")
+    if module._forward_hooks:
+        raise ValueError(f"{name}: it has a forward hook, which may change what it computes: remove the hook first")
 
 
 def unflattened_shape(module: nn.Unflatten) -> tuple[int, ...]:
-    """(channels, height, width) of the images that it makes; a size that it leaves open, -1, is a `ValueError`."""
+    """(channels, height, width) of the images that it makes; other sizes, or one left open, -1, are a `ValueError`."""
     shape = tuple(module.unflattened_size)
-    if not all(is_whole(size, 1) for size in shape):
-        raise ValueError(f"nn.Unflatten must name every size, got {shape}")
+    if len(shape) != 3 or not all(is_whole(size, 1) for size in shape):
+        raise ValueError(f"nn.Unflatten must name channels, height and width, got {shape}")
     return shape
 
 

@@ -100,6 +100,8 @@ class PackedNetwork:
     def summary(self) -> pd.DataFrame:
         """What each layer keeps, a row for each and the total; the bytes are those of the file's tensors.
 
+        The limits of a `QuantisedInput`, eight bytes a feature, come before the layers and are not counted.
+
         Columns are `weights`, `bits` (of a weight), `numbers` (thresholds, multipliers and offsets, scales and shifts)
         and `bytes`.
         """

@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from llvmlite import binding
 
+from bnn_tutorial.packed.files import replace
 from bnn_tutorial.packed.language import PRODUCTS, Matrix, Product, load_pretrained
 
 RESULTS = Path(__file__).parents[1] / "results" / "language_speed.csv"
@@ -92,7 +93,7 @@ def character() -> list[dict]:
 def main() -> None:
     torch.set_num_threads(1)
     table = pd.DataFrame(product() + character()).round(3)
-    table.assign(processor=binding.get_host_cpu_name()).to_csv(RESULTS, index=False)
+    replace(RESULTS, table.assign(processor=binding.get_host_cpu_name()).to_csv(index=False).encode())
     print(table.to_string())
 
 

@@ -170,6 +170,22 @@ def test_export_and_compilation_keep_values_and_gradients(estimator):
     torch.testing.assert_close(gradient(compiled, x), gradient(estimator, x))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter, which many still use
+@pytest.mark.parametrize("estimator", SIGNS)
+def test_the_old_exporter_of_onnx_keeps_the_signs(estimator, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra bench")
+
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            return estimator(x)
+
+    x = points()
+    torch.onnx.export(Layer(), (x,), tmp_path / "sign.onnx", dynamo=False)
+    session = onnxruntime.InferenceSession(tmp_path / "sign.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    np.testing.assert_array_equal(found, estimator(x).numpy())
+
+
 def test_straight_through_has_the_values_of_one_and_the_gradient_of_the_other():
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)
     y = bnn.straight_through(x.round(), x**3)

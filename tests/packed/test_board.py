@@ -45,6 +45,12 @@ def test_the_folder_is_a_sketch_of_its_name_and_a_project_for_the_pico(folder):
     assert "add_executable(digits main.c)" in (folder / "pico" / "CMakeLists.txt").read_text()
 
 
+def test_a_name_that_is_none_in_c_leaves_nothing_behind(mnist, tmp_path):
+    with pytest.raises(ValueError, match="expected a name in C"):
+        export.to_board(mnist, tmp_path / "my-net")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_pico_answers_with_the_class(folder, mnist, full):
     stub = folder / "pico" / "pico"
     stub.mkdir()

@@ -85,6 +85,16 @@ def test_a_table_keeps_its_limits(tmp_path, generator, dtype):
         PackedNetwork.load(rewritten(tmp_path / "table", tensor("limits", np.ones((2, 2), np.float32))))
 
 
+def test_a_table_that_becomes_an_image_keeps_its_limits_too(tmp_path, generator):
+    limits = bnn.QuantisedInput(torch.zeros(16), torch.linspace(1, 2, 16))
+    convolution = bnn.GenConv2d(1, 5, 3, activation=bnn.sign, forward_map=bnn.binary_conv2d, generator=generator)
+    last = bnn.GenDense(20, 3, forward_map=bnn.binary_linear, generator=generator)
+    model = nn.Sequential(limits, nn.Unflatten(1, (1, 4, 4)), convolution, nn.Flatten(), last)
+    network = PackedNetwork.from_model(model)
+    network.save(tmp_path / "table")
+    assert content(PackedNetwork.load(tmp_path / "table")) == content(network)
+
+
 def layouts():
     """One layer's numbers in four orders in memory; a slice; and what `load_state_dict(assign=True)` takes over."""
     weight = torch.randn(784, 20, generator=torch.Generator().manual_seed(0))
@@ -267,7 +277,7 @@ def layer(number, **entries):
         (tensor("3.scale", np.array([1.0, np.nan])), "3.scale or 3.shift out of range"),
         (tensor("3.shift", np.array([np.inf, 0.0])), "3.scale or 3.shift out of range"),
         (tensor("3.scale", np.zeros(2, np.float32)), r"{'3.scale': \('float32'"),
-        (tensor("limits", np.zeros((2, 16), np.float32)), "the tensors {'limits'"),
+        (tensor("limits", np.zeros((2, 4), np.float32)), "the tensors {'limits'"),
         (text("network", "[]"), "cannot be read"),
         (text("network", "{"), "Expecting property name"),
         (text("network", "[" * 100_000), "cannot be read"),

@@ -11,7 +11,7 @@ from torch import nn
 
 import bnn_tutorial as bnn
 from bnn_tutorial import ste
-from bnn_tutorial.packed import kernels
+from bnn_tutorial.packed import PackedNetwork, kernels
 from bnn_tutorial.packed.folding import fold, fold_codes, fold_logits, fold_sign
 
 GAMMAS = [1, -1, 0.0, -0.0, 0.3, -0.7, 1e-38, -1e-38, 1e-45, 3e38, -3e38]
@@ -60,6 +60,17 @@ def test_a_bias_is_the_beta_of_a_batch_norm():
     assert folded.threshold.tolist() == [-255, 128]
 
 
+def test_a_bias_before_a_batch_norm_is_part_of_it(generator):
+    layer = DENSE(16, 8, activation=bnn.sign)
+    nn.init.normal_(layer.bias, std=3, generator=generator)
+    layer.norm = nn.BatchNorm1d(8)  # which `normalise=True` would have put in the bias's place
+    model, x = nn.Sequential(bnn.BinaryInput(), layer, DENSE(8, 3)), torch.rand(200, 16, generator=generator)
+    model(x)
+    pixels = (255 * x).round().to(torch.uint8)
+    expected = model.eval()[:2](pixels / 255).detach().numpy() == 1
+    assert np.array_equal(PackedNetwork.from_model(model).hidden(pixels)[0], expected)
+
+
 def test_weights_of_a_negative_gamma_are_flipped():
     layer = DENSE(2, 2, activation=bnn.sign, normalise=True)
     layer.weight.data = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
@@ -94,6 +105,21 @@ def normalised(norm):
 def with_kernel(size):
     layer = CONV(1, 2, 2)
     layer.kernel_size = size
+    return layer
+
+
+class Shifted(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x) + 5
+
+
+def with_own_forward(layer):
+    layer.forward = torch.neg
+    return layer
+
+
+def with_hook(layer):
+    layer.register_forward_hook(lambda module, x, output: -output)
     return layer
 
 
@@ -134,7 +160,11 @@ SIGN, UNFLATTEN = {"activation": bnn.sign}, nn.Unflatten(1, (1, 2, 2))
         (nn.Sequential(WithShortcut(4, 2)), "expected the forward of GenDense, WithShortcut has its own"),
         (Inverted(DENSE(4, 2)), "the model: expected the forward of Sequential, Inverted has its own"),
         (nn.Sequential(Negated(), DENSE(4, 2)), "layer 0, .*: expected the forward of Dropout, Negated has its own"),
-        (nn.Sequential(nn.Unflatten(1, (1, -1, 2)), CONV(1, 2, 2), nn.Flatten(), DENSE(2, 2)), "must name every size"),
+        (nn.Sequential(nn.Unflatten(1, (1, -1, 2)), CONV(1, 2, 2), nn.Flatten(), DENSE(2, 2)), "height and width"),
+        (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Flatten(), DENSE(4, 2)), r"height and width, got \(2, 2\)"),
+        (normalised(Shifted(3)), "batch norm: expected the forward of _BatchNorm, Shifted has its own"),
+        (nn.Sequential(with_own_forward(DENSE(4, 2))), "expected the forward of GenDense, GenDense has its own"),
+        (nn.Sequential(with_hook(DENSE(4, 2))), "layer 0, .*: it has a forward hook"),
     ],
 )
 def test_a_model_that_cannot_be_packed_exactly_is_refused_with_the_reason(model, message):

@@ -92,6 +92,11 @@ def test_signs_are_bipolar_nodes(tmp_path):
     assert kinds == {"BipolarQuant": 5, "MatMul": 3, "Add": 3}
 
 
+def without_numbers(layer):
+    nn.init.constant_(layer.weight, torch.nan)
+    return nn.Sequential(layer)
+
+
 def normed(norm):
     layer = bnn.GenDense(4, 2)
     layer.norm = norm
@@ -104,7 +109,7 @@ def normed(norm):
         (nn.Sequential(WithShortcut(4, 2)), "expected the forward of GenDense, WithShortcut has its own"),
         (Inverted(bnn.GenDense(4, 2)), "the model: expected the forward of Sequential, Inverted has its own"),
         (nn.Sequential(Negated(), bnn.GenDense(4, 2)), "expected the forward of Dropout, Negated has its own"),
-        (nn.Sequential(nn.Unflatten(1, (1, -1, 2)), bnn.GenConv2d(1, 2, 2), bnn.GenDense(2, 2)), "name every size"),
+        (nn.Sequential(nn.Unflatten(1, (1, -1, 2)), bnn.GenConv2d(1, 2, 2), bnn.GenDense(2, 2)), "height and width"),
         (nn.Sequential(nn.Linear(4, 2)), "expected layers of bnn_tutorial"),
         (nn.Linear(4, 2), "expected layers of bnn_tutorial"),
         (nn.Sequential(nn.Dropout()), "a GenDense among them"),
@@ -114,6 +119,7 @@ def normed(norm):
         (nn.Sequential(bnn.GenConv2d(1, 2, 3), nn.Flatten(), bnn.GenDense(8, 2)), "expected nn.Unflatten"),
         (nn.Sequential(bnn.GenDense(4, 2, activation=torch.tanh)), "expected a sign, quantised_relu, torch.relu or no"),
         (nn.Sequential(bnn.GenDense(4, 2, forward_map=lambda layer, x: x)), "expected a forward map of weights"),
+        (without_numbers(bnn.GenDense(4, 2)), "weight: numbers that are not finite"),
     ],
 )
 def test_what_it_does_not_know_is_refused(model, message, tmp_path):

@@ -64,6 +64,13 @@ def test_another_compiler_takes_it_as_verilog_2001_without_a_warning(options, at
     assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
 
 
+@pytest.mark.parametrize("options", [SIGNS, CODES])
+def test_a_neuron_without_any_weight_equals_python(options):
+    model = bnn.binary_mlp((6, 4, 3), forward_map=bnn.ternary_linear, **options).eval()
+    model[-1].weight.data[2] *= 1e-3
+    check(packed.PackedNetwork.from_model(model))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("options", [SIGNS, CODES, CODES | {"binary_input": True}])

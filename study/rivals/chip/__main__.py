@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from bnn_tutorial.packed.files import replace
+
 from .counts import count, jobs
 
 RESULTS = Path(__file__).parents[2] / "results" / "chip.csv"
@@ -23,7 +25,7 @@ def main() -> None:
         table = pd.DataFrame(pool.map(count, *zip(*jobs(options.images), strict=True)))
     print(table.to_string(index=False))
     if options.images == 10_000:
-        table.to_csv(RESULTS, index=False)
+        replace(RESULTS, table.to_csv(index=False).encode())
 
 
 if __name__ == "__main__":

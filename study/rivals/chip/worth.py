@@ -17,6 +17,7 @@ import torch
 
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
+from bnn_tutorial.packed.files import replace
 from study.images import images
 from study.worth_28x28 import RECIPES
 
@@ -54,7 +55,7 @@ def main() -> None:
     with ProcessPoolExecutor(2) as pool:
         table = pd.DataFrame(pool.map(row, CELLS))
     print(table.to_string(index=False))
-    table.to_csv(RESULTS, index=False)
+    replace(RESULTS, table.to_csv(index=False).encode())
 
 
 if __name__ == "__main__":
