@@ -63,8 +63,8 @@ def sign_ste(x: Tensor) -> Tensor:
     Source: Hinton 2012, in Bengio, Léonard, Courville 2013 (arXiv 1308.3432); `sign_STE` in Bender.
     """
     _check_float(x)
-    if torch.onnx.is_in_onnx_export():  # which does not see what happens to a copy in place
-        return sign(x)
+    if torch.onnx.is_in_onnx_export():
+        return sign(x)  # the older exporter would not see the next lines, and needs no gradient
     z = x.clone()  # a copy: the gradient passes through it as it is
     # `detach` is the same memory out of the gradient's sight, so there the copy becomes sign(x), in place.
     F.hardtanh_(z.detach(), -1, 0).floor_().mul_(2).add_(1)
