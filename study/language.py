@@ -64,7 +64,7 @@ RATES = dict.fromkeys(("float", "ternary", "±1"), (0.001, 0.003, 0.01)) | dict.
 NARROW_RATES, DEPTHS = (0.003, 0.01, 0.03, 0.1), (1, 2, 4, 8, 16)
 TRIAL_STEPS, STEPS, SEEDS = 1000, 3000, 3
 GAIN = 0.002  # nats
-LEAST = (2, 3, 4, 6, 8, 12, 16, 32)
+LEAST = (2, 3, 5, 8, 12, 20, 32)
 
 
 class Run(NamedTuple):
@@ -184,13 +184,13 @@ def valid(rows: pd.DataFrame) -> pd.DataFrame:
 class NGrams:
     """Interpolated Kneser-Ney with three discounts (Chen and Goodman 1999): the best table of counts in their study.
 
-    p(x | h) = (c - d(c) + p(x | shorter h) sum of d) / sum of c, from 1/62 on. The longest n-grams have their counts,
-    shorter ones the number of different characters before them. N-grams of four and more that came less often than
-    `least` are left out.
+    p(x | h) = (c - d(c) + free(h) p(x | shorter h)) / sum of c, where free(h) is what all d(c) took away; it ends with
+    1/62. The longest n-grams have their counts, shorter ones the number of different characters before them. N-grams of
+    four and more that came less often than `least` are left out, and free(h) gets all of their counts.
     """
 
     def __init__(self, tokens: np.ndarray, n: int, least: int = 1):
-        self.orders, longer = [], None
+        self.orders, self.least, longer = [], least, None
         for order in reversed(range(n)):
             grams, times = np.unique(_keys(tokens, order)[0], return_counts=True)
             counts = times
@@ -199,36 +199,44 @@ class NGrams:
                     np.searchsorted(grams, longer % len(ALPHABET) ** (order + 1)), minlength=len(grams)
                 )
             longer, kept = grams, (times >= least) | (order < 3)
-            grams, counts = grams[kept], counts[kept]
-            discounts = _discounts(counts)[np.minimum(counts, 3)]
+            left = np.where(kept, counts - _discounts(counts)[np.minimum(counts, 3)], 0)
             histories, starts = np.unique(grams // len(ALPHABET), return_index=True)
-            totals, taken = np.add.reduceat(counts, starts), np.add.reduceat(discounts, starts)
-            self.orders.insert(0, (grams, counts, counts - discounts, histories, totals, taken))
+            totals, followers = np.add.reduceat(counts, starts), np.add.reduceat(kept, starts, dtype=int)
+            free, some = totals - np.add.reduceat(left, starts), followers > 0
+            of_grams, of_histories = (grams, counts, left), (histories, totals, free, followers)
+            self.orders.insert(0, (*(a[kept] for a in of_grams), *(a[some] for a in of_histories)))
 
     def nats(self, tokens: np.ndarray) -> float:
         """The mean loss per character of this text."""
         p = np.full(len(tokens), 1 / len(ALPHABET))
-        for order, (grams, _, left, histories, totals, taken) in enumerate(self.orders):
+        for order, (grams, _, left, histories, totals, free, _) in enumerate(self.orders):
             keys, at = _keys(tokens, order)
-            (own,), (total, free) = _find(grams, keys, left), _find(histories, keys // len(ALPHABET), totals, taken)
-            p[at:] = np.where(total > 0, (own + free * p[at:]) / np.maximum(total, 1), p[at:])
+            (own,), (total, rest) = _find(grams, keys, left), _find(histories, keys // len(ALPHABET), totals, free)
+            p[at:] = np.where(total > 0, (own + rest * p[at:]) / np.maximum(total, 1), p[at:])
         return float(-np.log(p).mean())
 
     def tree(self) -> dict[str, np.ndarray]:
-        """As a file has it: the characters of each order, their counts, and how many characters follow each."""
+        """As a file has it: the characters of each order, their counts, how many characters follow each, and, where
+        some were left out, the sum of all counts.
+        """
         stored = {}
-        for i, (grams, counts, _, histories, *_) in enumerate(self.orders):
+        for i, (grams, counts, _, histories, totals, _, followers) in enumerate(self.orders):
             stored[f"{i}.character"] = (grams % len(ALPHABET)).astype(np.uint8)
             stored[f"{i}.count"] = counts.astype(np.int32)
             if i > 0:
-                before, followers = self.orders[i - 1][0], np.unique(grams // len(ALPHABET), return_counts=True)[1]
+                before = self.orders[i - 1][0]
                 stored[f"{i - 1}.kinds"] = np.zeros(len(before), np.uint8)
                 stored[f"{i - 1}.kinds"][np.searchsorted(before, histories)] = followers
+            if self.least > 1 and i > 2:
+                stored[f"{i}.total"] = totals.astype(np.int32)
         return stored
 
     def bytes(self) -> int:
-        """In use: four per n-gram, its last character, how many follow it, and its count in 16 bits."""
-        return sum(4 * len(grams) for grams, *_ in self.orders)
+        """In use: three per n-gram (its last character, how many follow it, its count; the longest ones have a count of
+        16 bits instead), and two for the sum of all counts.
+        """
+        sums = sum(len(order[3]) for order in self.orders[3:] if self.least > 1)
+        return 3 * sum(len(grams) for grams, *_ in self.orders) + 2 * sums
 
     def bytes_of_file(self) -> int:
         """The same, each kind of number compressed by xz."""
@@ -263,7 +271,7 @@ def main() -> None:
     if args.ngrams:
         train, choose, report = (part.numpy() for part in plays)
         rows = []
-        for n, least in [*((n, 1) for n in range(1, 10)), *product(range(4, 8), LEAST)]:
+        for n, least in [*((n, 1) for n in range(1, 10)), *product(range(4, 10), LEAST)]:
             table = NGrams(train, n, least)
             nats = {"nats_choose": table.nats(choose), "nats": table.nats(report)}
             rows.append(

@@ -13,27 +13,24 @@ from study import language as study
 
 
 def kneser_ney(text, history, character, n, least):
-    """By its definition, with counts by hand: p(x | h) = (c - d(c) + p(x | shorter) sum of d) / sum of c."""
+    """By its definition, with counts by hand; what is left out goes to the shorter history, as what is taken off."""
     size = len(history) + 1
     places = {text[i : i + size]: [] for i in range(len(text) - size + 1)}
     for i in range(len(text) - size + 1):
         places[text[i : i + size]].append(i)
-    counts = {
-        gram: len(at) if size == n else len({text[i - 1] for i in at if i > 0})
-        for gram, at in places.items()
-        if len(at) >= least or size < 4
-    }
+    counts = {gram: len(at) if size == n else len({text[i - 1] for i in at if i > 0}) for gram, at in places.items()}
     have = {k: sum(count == k for count in counts.values()) for k in (1, 2, 3, 4)}
     share = have[1] / max(have[1] + 2 * have[2], 1)
     discounts = {k: k - (k + 1) * share * have[k + 1] / max(have[k], 1) for k in (1, 2, 3)}
     discounts = {0: 0} | {k: min(max(d, 0.1), k) for k, d in discounts.items()}
     following = {gram[-1]: count for gram, count in counts.items() if gram[:-1] == history}
-    taken = {x: discounts[min(count, 3)] for x, count in following.items()}
+    own = {x: count - discounts[min(count, 3)] for x, count in following.items()}
+    own = {x: count for x, count in own.items() if len(places[history + x]) >= least or size < 4}
     shorter = kneser_ney(text, history[1:], character, n, least) if history else 1 / len(language.ALPHABET)
     if not sum(following.values()):
         return shorter
-    own = following.get(character, 0) - taken.get(character, 0)
-    return (own + shorter * sum(taken.values())) / sum(following.values())
+    total = sum(following.values())
+    return (own.get(character, 0) + shorter * (total - sum(own.values()))) / total
 
 
 @pytest.mark.parametrize(("n", "least"), [(1, 1), (2, 1), (3, 1), (5, 1), (5, 2)])
