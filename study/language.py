@@ -8,10 +8,11 @@ per character, with n-grams for comparison.
 - Equal bytes: each kind fills a budget, 8-bit embeddings included (the float model's are floats), with the best number
   of blocks, which are as wide as fit. For the largest budget it is that of the one before.
 - Numbers of blocks and rates are the best for the first seed at full length. More blocks, which take more time, must be
-  better by more than 0.0025 nats. (Short trials chose them at first. Of ternary weights they chose 0.01, which at full
-  length is 0.03 nats worse than 0.003, and two blocks in 160 kB, which are 0.02 nats worse than four.) Of 0.001, 0.003 and 0.01, the second was best for float, ternary and ±1 weights at
-  equal layers. 8, 4 and 2 bits, of which the trials say the same, and wider models than these have it without a choice.
-  Coarser activations and models less than 100 wide try larger ones.
+  better by more than 0.0025 nats. (Short trials chose at first. Of ternary weights they chose 0.01, which at full
+  length is 0.03 nats worse than 0.003, and two blocks in 160 kB, which are 0.02 nats worse than four.) Of 0.001, 0.003
+  and 0.01, the second was best for float, ternary and ±1 weights at equal layers. 8, 4 and 2 bits, of which the trials
+  say the same, and wider models than these have it without a choice. Coarser activations and models less than 100 wide
+  try larger ones.
 
 The products in training are in bfloat16 where the processor multiplies it, otherwise in float32; each row says which.
 
