@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -26,10 +25,9 @@ def site():
     stamp.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{stamp}.lock"):
         if not stamp.exists() or stamp.stat().st_mtime < newest(SOURCES):
-            started = time.time()  # what is edited during the build is newer
+            stamp.unlink(missing_ok=True)
             build(folder)
             stamp.touch()
-            os.utime(stamp, (started, started))
     return folder
 
 

@@ -32,7 +32,8 @@ export class NGrams {
       if (from === to) break; // then no longer history was seen either
       const { character, count, discounts } = this.levels[order];
       const taken = Array.from(count.subarray(from, to), (n) => discounts[Math.min(n, 3)]);
-      const [total, free] = [count.subarray(from, to), taken].map((numbers) => numbers.reduce((a, b) => a + b, 0));
+      const total = count.subarray(from, to).reduce((a, b) => a + b, 0);
+      const free = taken.reduce((a, b) => a + b, 0);
       if (total === 0) continue;
       shares = shares.map((share) => (share * free) / total);
       taken.forEach((discount, i) => (shares[character[from + i]] += (count[from + i] - discount) / total));
