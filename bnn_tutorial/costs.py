@@ -35,10 +35,10 @@ def summary(model: nn.Module, input_shape: Sequence[int] = (784,)) -> pd.DataFra
         - `float_parameters`: all others, 32 bits each in PyTorch, among them weights of 1.6 to 8 bits;
         - `bytes_now`: as PyTorch stores them, latent weights included;
         - `bytes_packed`: what inference needs, for a binary network exactly what `packed.PackedNetwork` stores of its
-          layers (the limits of a `QuantisedInput`, eight bytes a feature, are not counted). For a
-          layer of few bits: the weights, each neuron's rounded up to bytes, and what bias or batch norm fold into. That
-          is an int32 threshold if the output is a sign, scale and shift of 8 bytes each for logits, of 4 bytes each
-          for other outputs; pooled signs take one more bit a neuron. For any other layer: 4 bytes a parameter;
+          layers (without the limits of a `QuantisedInput`, 8 bytes a feature). For a layer of few bits: the weights,
+          each neuron's rounded up to bytes, and what bias or batch norm fold into. That is an int32 threshold if the
+          output is a sign, scale and shift of 8 bytes each for logits, of 4 bytes each for other outputs; pooled signs
+          take one more bit a neuron. For any other layer: 4 bytes a parameter;
         - `compression`: bytes_now / bytes_packed;
         - `one_bit_macs`: multiply-accumulates of a one-bit weight and an input in {-1, +1}: work for XOR and popcount;
         - `float_macs`: all others; among them the first layer's, unless its pixels are one bit each.

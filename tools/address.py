@@ -26,10 +26,8 @@ if "google.colab" in sys.modules:
 
 def stored_address() -> str:
     """What mkdocs.yml says, "" as long as there is none."""
-    found = re.search(
-        r"""^repo_url: ["']?([^"'\s]*)""", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    return found[1].removesuffix("/").removesuffix(".git")
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    return re.search(r"""^repo_url: ["']?([^"'\s]*)""", text, re.MULTILINE)[1].removesuffix("/").removesuffix(".git")
 
 
 def site_of(address: str) -> str:

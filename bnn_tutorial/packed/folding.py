@@ -219,9 +219,9 @@ def _batch_norm(layer: GenDense | GenConv2d) -> list[Array]:
 
 def _of_norm(norm: nn.Module) -> list[Array]:
     """γ, β, mean and variance of a batch norm in `eval` mode, (M,) float64 each."""
-    kind = nn.SyncBatchNorm if isinstance(norm, nn.SyncBatchNorm) else nn.modules.batchnorm._BatchNorm
-    if not isinstance(norm, kind) or norm.running_mean is None:
+    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_mean is None:
         raise ValueError(f"what normalises a layer must be a batch norm with running statistics, got {norm}")
+    kind = nn.SyncBatchNorm if isinstance(norm, nn.SyncBatchNorm) else nn.modules.batchnorm._BatchNorm
     require_plain("batch norm", norm, (kind,))
     mean, variance = _numbers(norm.running_mean), _numbers(norm.running_var)
     gamma, beta = (0 * mean + k if p is None else _numbers(p) for k, p in ((1, norm.weight), (0, norm.bias)))

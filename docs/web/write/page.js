@@ -20,7 +20,6 @@ class Page {
     this.ngrams = ngrams;
     this.isRunning = false;
     this.loops = 0;
-    this.from = 0; // where the running text starts
     /** @type {number[]} */
     this.times = [];
     /** @type {number[]} */
@@ -97,19 +96,18 @@ class Page {
 
   /** Frame by frame: read what is unread, then write as long as it runs. */
   go() {
-    this.from = this.characters.length;
-    const number = ++this.loops;
+    const [from, number] = [this.characters.length, ++this.loops];
     const frame = () => {
       if (this.loops !== number) return; // another loop has begun
       const end = performance.now() + FRAME;
       while ((this.unread.length || this.isRunning) && performance.now() < end) {
         if (this.unread.length) this.read();
         else this.write();
-        if (this.characters.length - this.from >= LONGEST) this.isRunning = false;
+        if (this.characters.length - from >= LONGEST) this.isRunning = false;
       }
       this.show();
       if (this.unread.length || this.isRunning) requestAnimationFrame(frame);
-      else if (this.characters.length > this.from) this.say(this.textOf(this.characters.slice(this.from)));
+      else if (this.characters.length > from) this.say(this.textOf(this.characters.slice(from)));
     };
     frame();
   }
