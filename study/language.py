@@ -55,6 +55,7 @@ KINDS = {
     "ternary": {"forward_map": bnn.ternary_linear},
     "±1": {"forward_map": language.centred_binary_linear},
 }
+SMALL_SCALES = {f"{n} bits, 2-byte scales": KINDS[f"{n} bits"] for n in (4, 2)}
 ACTIVATIONS = {f"ternary, {n}-bit activations": KINDS["ternary"] | {"activation_bits": n} for n in (4, 1)}
 BUDGETS = (40_000, 160_000, 640_000)
 COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch", "products"]
@@ -64,7 +65,7 @@ RATES = dict.fromkeys(("float", "ternary", "±1"), (0.001, 0.003, 0.01)) | dict.
 NARROW_RATES, DEPTHS = (0.003, 0.01, 0.03, 0.1), (1, 2, 4, 8, 16)
 TRIAL_STEPS, STEPS, SEEDS = 1000, 3000, 3
 GAIN = 0.0025  # nats
-LEAST = (2, 3, 5, 8, 12, 20, 32)
+LEAST = (2, 3, 5, 8, 12, 20, 32, 64, 128)
 
 
 class Run(NamedTuple):
@@ -101,26 +102,30 @@ def _typed(value: object) -> str:
 
 
 def stored_bytes(
-    forward_map: bnn.ForwardMap, embedding_map: bnn.ForwardMap = bnn.linear, width: int = 128, blocks: int = 4, **_
-) -> int:
+    forward_map: bnn.ForwardMap, embedding_map: bnn.ForwardMap = bnn.linear, width: int = 128, blocks: int = 4,
+    scale: int = 8, **_,
+) -> int:  # fmt: skip
     """Bytes of a model with these options: rows of weights in whole bytes, and eight for each scale, as in the file."""
-    edges = matrix_bytes(embedding_map, width, len(ALPHABET)) + matrix_bytes(embedding_map, len(ALPHABET), width)
     shapes = (3 * width, width), (width, width), (4 * width, width), (width, 4 * width)
-    return edges + blocks * sum(matrix_bytes(forward_map, *shape) for shape in shapes)
+    matrices = [(forward_map, shape) for shape in shapes] * blocks
+    matrices += [(embedding_map, (width, len(ALPHABET))), (embedding_map, (len(ALPHABET), width))]
+    return sum(matrix_bytes(kind, *shape, scale) for kind, shape in matrices)
 
 
-def matrix_bytes(forward_map: bnn.ForwardMap, rows: int, columns: int) -> int:
+def matrix_bytes(forward_map: bnn.ForwardMap, rows: int, columns: int, scale: int) -> int:
     kept = bnn.kept_weights(bnn.GenDense(1, 2, forward_map=forward_map))
     if kept is None:
         return 4 * rows * columns
-    return rows * math.ceil(columns * kept.bits / 8) + 8 * (rows if kept.scale.numel() == 2 else 1)
+    return rows * math.ceil(columns * kept.bits / 8) + scale * (rows if kept.scale.numel() == 2 else 1)
 
 
 def widest(kind: str, budget: int, blocks: int) -> dict:
     """The options of the widest model of a kind within the bytes. Embeddings have 8 bits, except in the float model."""
-    options = KINDS[kind] | {"embedding_map": bnn.linear if kind == "float" else bnn.quantised_linear, "blocks": blocks}
+    embedding_map = bnn.linear if kind == "float" else bnn.quantised_linear
+    options = (KINDS | SMALL_SCALES)[kind] | {"embedding_map": embedding_map, "blocks": blocks}
     sizes = [options | {"width": width} for width in range(4, 1000, 4)]
-    return sizes[bisect_right(sizes, budget, key=lambda size: stored_bytes(**size)) - 1]
+    scale = 2 if kind in SMALL_SCALES else 8
+    return sizes[bisect_right(sizes, budget, key=lambda size: stored_bytes(**size, scale=scale)) - 1]
 
 
 @cache
@@ -130,7 +135,7 @@ def every() -> dict[str, Run]:
     for (kind, options), rate in product((KINDS | ACTIVATIONS).items(), (0.001, 0.003, 0.01, 0.03)):
         table[f"{kind}, rate {rate}"] = Run(options, rate)
         table[f"{kind}, rate {rate}, {TRIAL_STEPS} steps"] = Run(options, rate, TRIAL_STEPS, 1, True)
-    for kind, budget, blocks in product(KINDS, BUDGETS, DEPTHS):
+    for kind, budget, blocks in product(KINDS | SMALL_SCALES, BUDGETS, DEPTHS):
         options = widest(kind, budget, blocks)
         table |= {f"{kind}, {budget // 1000} kB, {blocks} blocks, rate {r}": Run(options, r) for r in NARROW_RATES}
     return table
@@ -156,9 +161,10 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
                 best = row
         return None if any(losses[row] == math.inf for row in tried) else best
 
-    def add(ladder: list[str]) -> None:
+    def add(ladder: list[str]) -> str | None:
         if chosen := choose(ladder, 2):
             wanted[chosen] = every()[chosen]
+        return chosen
 
     for kind in KINDS | ACTIVATIONS:
         add([f"{kind}, rate {rate}" for rate in RATES.get(kind, (0.003,))])
@@ -170,7 +176,10 @@ def runs(results: pd.DataFrame) -> dict[str, Run]:
                 break
             options = every()[chosen].options
             rates = NARROW_RATES if options["width"] < 100 else (0.003,)
-            add([name.format(options["blocks"], rate) for rate in rates])
+            chosen = add([name.format(options["blocks"], rate) for rate in rates])
+            if chosen and budget == BUDGETS[0] and f"{kind}, 2-byte scales" in SMALL_SCALES:
+                row = chosen.replace(",", ", 2-byte scales,", 1)
+                wanted[row] = every()[row]
             if budget == BUDGETS[1]:
                 depths = (options["blocks"],)
     return wanted | {row: run for row, run in every().items() if run.trial}

@@ -62,11 +62,24 @@ def test_stored_bytes_are_those_of_the_packed_file():
     assert study.stored_bytes(bnn.ternary_linear, bnn.quantised_linear) == load_pretrained().bytes
 
 
-@pytest.mark.parametrize("kind", study.KINDS)
+@pytest.mark.parametrize("kind", study.KINDS | study.SMALL_SCALES)
 def test_the_widest_model_fits_and_the_next_one_does_not(kind):
-    options = study.widest(kind, 160_000, 4)
+    options = study.widest(kind, 160_000, 4) | {"scale": 2 if "2-byte" in kind else 8}
     wider = options | {"width": options["width"] + 4}
     assert study.stored_bytes(**options) <= 160_000 < study.stored_bytes(**wider)
+
+
+def test_a_row_of_weights_has_whole_bytes_and_a_scale():
+    four_bits = study.KINDS["4 bits"]["forward_map"]
+    assert [study.matrix_bytes(four_bits, 3, 5, scale) for scale in (8, 2)] == [3 * (3 + 8), 3 * (3 + 2)]
+    assert study.matrix_bytes(bnn.ternary_linear, 3, 5, 8) == 3 * 1 + 8
+
+
+def test_smaller_scales_have_the_choices_of_the_larger_ones():
+    wanted = study.runs(study.read())
+    small = {name.replace(", 2-byte scales", "") for name in wanted if "2-byte" in name}
+    scores = study.scores()
+    assert small == set(scores["name"][(scores["kB"] == 40) & scores["kind"].isin(["4 bits", "2 bits"])])
 
 
 def rows(losses):
