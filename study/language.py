@@ -108,11 +108,10 @@ def stored_bytes(
     forward_map: bnn.ForwardMap, embedding_map: bnn.ForwardMap = bnn.linear, width: int = 128, blocks: int = 4,
     scale: int = 8, **_,
 ) -> int:  # fmt: skip
-    """Bytes of a model with these options: rows of weights in whole bytes, and eight for each scale, as in the file."""
-    shapes = (3 * width, width), (width, width), (4 * width, width), (width, 4 * width)
-    matrices = [(forward_map, shape) for shape in shapes] * blocks
-    matrices += [(embedding_map, (width, len(ALPHABET))), (embedding_map, (len(ALPHABET), width))]
-    return sum(matrix_bytes(kind, *shape, scale) for kind, shape in matrices)
+    """Bytes of a model with these options: rows of weights in whole bytes, and `scale` bytes for each scale."""
+    edges, shapes = (width, len(ALPHABET)), ((3 * width, width), (width, width), (4 * width, width), (width, 4 * width))
+    inside = sum(matrix_bytes(forward_map, *shape, scale) for shape in shapes)
+    return blocks * inside + sum(matrix_bytes(embedding_map, *shape, scale) for shape in (edges, edges[::-1]))
 
 
 def matrix_bytes(forward_map: bnn.ForwardMap, rows: int, columns: int, scale: int) -> int:

@@ -25,7 +25,6 @@ from pathlib import Path
 import numba
 import numpy as np
 import onnxruntime
-import pandas as pd
 import torch
 from llvmlite import binding
 from threadpoolctl import threadpool_limits
@@ -33,9 +32,9 @@ from threadpoolctl import threadpool_limits
 import bnn_tutorial as bnn
 from bnn_tutorial import packed
 from bnn_tutorial.packed import kernels
-from bnn_tutorial.packed.files import replace
 
 from .int8 import integer_product, to_float32, to_int8, to_onednn
+from .results import store
 
 RESULTS = Path(__file__).parents[1] / "results" / "inference.csv"
 RANDOM = np.random.default_rng(0)
@@ -219,14 +218,6 @@ def instructions() -> str:
     return f"{found}, oneDNN limited to {limit}" if limit else found
 
 
-def store(rows: list[dict]) -> None:
-    """In place of what the table had of this processor, under the same limit."""
-    new = pd.DataFrame(rows)
-    old = pd.read_csv(RESULTS) if RESULTS.exists() else new[:0]
-    same = [(old[key] == new[key][0]) for key in ("processor", "instructions", "threads")]
-    replace(RESULTS, pd.concat([old[~np.logical_and.reduce(same)], new]).to_csv(index=False).encode())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=21, help="turns that each contestant takes (%(default)s)")
@@ -259,9 +250,9 @@ def main() -> None:
             print(f"  {name:46} {seconds[name] * 1e6:10.1f} µs, {float32[0]:5.1f} times {float32[1]}{reach}")
             print(f"  {'':46} {'':14} {int8[0]:5.1f} times {int8[1]}")
             times = {"float32": round(float32[0], 2), "int8": round(int8[0], 2), "int8_by": int8[1].split(", ")[1]}
-            rows.append(machine | {"what": name, "microseconds": round(seconds[name] * 1e6, 1)} | times)
+            rows.append({"what": name, "microseconds": round(seconds[name] * 1e6, 1)} | times)
     if options.store:
-        store(rows)
+        store(RESULTS, rows, machine)
     for name, codes in (("W1A1", False), ("W1A8", True)):
         held = memory(codes)
         print(f"  784-300-100-10, {name}: {held:,} bytes in memory, {held / 266_200:.1f} times the weights of int8.")

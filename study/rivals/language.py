@@ -1,7 +1,7 @@
 """The time of a character, and of a large product: `python -m study.rivals.language`, on one core.
 
-The product is one row of 8-bit features with 4,096x4,096 weights, as in models of billions of weights. There, reading
-the weights from memory takes most of the time. Eight matrices take turns, so that none is still in a near cache.
+The product is one row of 8-bit features with 4,096x4,096 weights, as in models of billions of weights, where each
+character needs all of them. Eight matrices take turns, so that none is still in a near cache.
 PyTorch has the same weights as float32, bfloat16 and int8, in both layouts. The results are medians over the rounds,
 and ratios. The rows of other processors stay.
 """
@@ -19,8 +19,9 @@ import pandas as pd
 import torch
 from llvmlite import binding
 
-from bnn_tutorial.packed.files import replace
 from bnn_tutorial.packed.language import PRODUCTS, Matrix, Product, load_pretrained
+
+from .results import store
 
 RESULTS = Path(__file__).parents[1] / "results" / "language_speed.csv"
 SIZE, MATRICES, ROUNDS = 4096, 8, 15
@@ -92,10 +93,8 @@ def character() -> list[dict]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    here, others = binding.get_host_cpu_name(), pd.read_csv(RESULTS)
-    table = pd.DataFrame(product() + character()).round(3).assign(processor=here)
-    table = pd.concat([others[others["processor"] != here], table])
-    replace(RESULTS, table.to_csv(index=False).encode())
+    table = pd.DataFrame(product() + character()).round(3)
+    store(RESULTS, table.to_dict("records"), {"processor": binding.get_host_cpu_name()})
     print(table.to_string())
 
 
