@@ -22,7 +22,7 @@ def test_a_machine_s_rows_are_replaced_and_those_of_others_stay(tmp_path):
     for owner, rows in ((machine, [row]), (machine | {"threads": 2}, [row]), (machine, [row | {"int8": 3.0}])):
         store(tmp_path / "inference.csv", rows, owner)
     stored = pd.read_csv(tmp_path / "inference.csv")
-    assert stored[["threads", "int8"]].to_numpy().tolist() == [[2, 2.0], [1, 3.0]]
+    assert stored[["threads", "int8"]].to_numpy().tolist() == [[1, 3.0], [2, 2.0]]
 
 
 def test_onnx_runtime_has_as_many_threads_as_was_asked():
