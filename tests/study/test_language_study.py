@@ -62,7 +62,7 @@ def test_stored_bytes_are_those_of_the_packed_file():
     assert study.stored_bytes(bnn.ternary_linear, bnn.quantised_linear) == load_pretrained().bytes
 
 
-@pytest.mark.parametrize("kind", study.KINDS | study.SMALL_SCALES)
+@pytest.mark.parametrize("kind", [*study.KINDS, *study.SMALL_SCALES])
 def test_the_widest_model_fits_and_the_next_one_does_not(kind):
     options = study.widest(kind, 160_000, 4) | {"scale": 2 if "2-byte" in kind else 8}
     wider = options | {"width": options["width"] + 4}
@@ -76,10 +76,17 @@ def test_a_row_of_weights_has_whole_bytes_and_a_scale():
 
 
 def test_smaller_scales_have_the_choices_of_the_larger_ones():
-    wanted = study.runs(study.read())
-    small = {name.replace(", 2-byte scales", "") for name in wanted if "2-byte" in name}
     scores = study.scores()
-    assert small == set(scores["name"][(scores["kB"] == 40) & (scores["kind"] == "4 bits")])
+    larger = scores[scores["kind"].isin([kind.partition(",")[0] for kind in study.SMALL_SCALES]) & (scores["kB"] < 600)]
+    found = {name.replace(", 2-byte scales", "") for name in study.runs(study.read()) if "2-byte" in name}
+    assert len(found) == 4
+    assert found == set(larger["name"])
+
+
+def test_with_8_bits_smaller_scales_leave_no_room_for_a_wider_model():
+    for budget in study.BUDGETS[:2]:
+        options = study.widest("8 bits", budget, 4)
+        assert study.stored_bytes(**options | {"width": options["width"] + 4}, scale=2) > budget
 
 
 def rows(losses):
