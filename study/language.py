@@ -15,7 +15,7 @@ per character, with n-grams for comparison.
   and 0.01, the second was best for float, ternary and ±1 weights at equal layers. 8, 4 and 2 bits, of which the trials
   say the same, and wider models than these have it without a choice. Coarser activations and models less than 100 wide
   try larger ones.
-- "Long" is four times as many steps, to see what the others lack.
+- A "long" run has four times the steps, since one and a half passes over the text may be too few.
 
 The products in training are in bfloat16 where the processor multiplies it, otherwise in float32; each row says which.
 A row of both (4 bits, 40 kB, 4 blocks, rate 0.01, seed 0) has 1.7525 and 1.7530 nats. Nor does it matter whether the
@@ -61,7 +61,7 @@ KINDS = {
     "ternary": {"forward_map": bnn.ternary_linear},
     "±1": {"forward_map": language.centred_binary_linear},
 }
-SMALL_SCALES = [f"{n} bits, 2-byte scales" for n in (4, 2)]  # of 8 bits they leave no room for a wider model
+SMALL_SCALES = [f"{n} bits, 2-byte scales" for n in (4, 2)]  # in their budgets 8 bits would be no wider
 ACTIVATIONS = {f"ternary, {n}-bit activations": KINDS["ternary"] | {"activation_bits": n} for n in (4, 1)}
 BUDGETS = (40_000, 160_000, 640_000)
 COLUMNS = ["name", "seed", "loss_train", "nats_choose", "nats", "nats_8bit_embeddings", "settings", "torch", "products"]

@@ -15,5 +15,5 @@ def store(path: Path, rows: list[dict], machine: dict) -> None:
     new = pd.DataFrame([machine | row for row in rows])
     old = pd.read_csv(path) if path.exists() else new[:0]
     same = np.logical_and.reduce([old[key] == value for key, value in machine.items()])
-    rows = pd.concat([old[~same], new]).sort_values([*machine], kind="stable")
-    replace(path, rows.to_csv(index=False).encode())
+    table = pd.concat([old[~same], new]).sort_values([*machine], kind="stable")
+    replace(path, table.to_csv(index=False).encode())
